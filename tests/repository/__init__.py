@@ -1,0 +1,1 @@
+"""Checks of the repository itself: locks, links, structure, README commands."""
