@@ -1,0 +1,40 @@
+"""The `kms` command.  A new verb is one file and one line in `VERBS` of its group.
+
+Data goes to stdout, talk to stderr.  Exit codes: 0 done, 1 refused or a negative verdict, 2 wrong
+usage, 3 unavailable.  Every flag can also be set by an environment variable (`HOLDFAST_...`).
+"""
+
+from __future__ import annotations
+
+import click
+
+from attestation import __version__
+from kms.cli.failure import FailureGroup
+
+VERBS = {
+    "dev": ("kms.cli.dev:dev", "Run a whole cluster on this machine, for development."),
+    "keys": ("kms.cli.keys:keys", "Create, list, show, disable and enable keys."),
+    "agents": ("kms.cli.agents:agents", "Register and revoke agents."),
+    "policy": ("kms.cli.policy:policy", "Put and show the policies that say what agents may do."),
+    "sign": ("kms.cli.sign:sign", "Sign a transaction or a message as an agent."),
+    "encrypt": ("kms.cli.encrypt:encrypt", "Seal data to a key, on this machine."),
+    "decrypt": ("kms.cli.decrypt:decrypt", "Open sealed data; the plaintext appears on this machine only."),
+    "nodes": ("kms.cli.nodes:nodes", "List the nodes and verify their evidence from here."),
+    "audit": ("kms.cli.audit:audit", "Follow and verify the audit chain."),
+    "token": ("kms.cli.token:token", "Print a request token, for use with curl."),
+    "gateway": ("kms.cli.gateway:gateway", "Run the HTTP front door."),
+}
+"""Verb -> (where it lives, its line in `kms --help`)."""
+
+
+@click.command(
+    cls=FailureGroup,
+    verbs=VERBS,
+    context_settings={"auto_envvar_prefix": "HOLDFAST", "help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="kms")
+def main() -> None:
+    """Keys for AI agents, held as shares by attested enclave nodes.
+
+    Start with `kms dev`, then `kms keys create wallet --usage evm`.
+    """
