@@ -19,15 +19,18 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = ("base", "node", "gateway", "client", "dev")
+EXTRAS = ("base", "build", "node", "gateway", "client", "dev")
+"""`base` is the plain install, `build` what turns a checkout into a wheel, the rest are the extras."""
 COOLDOWN = datetime.timedelta(days=7)
 """Releases younger than this are not taken: most poisoned uploads are found within days."""
 
 
 def inputs_digest() -> str:
     """SHA-256 over the dependency tables of pyproject.toml in canonical JSON."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = document["project"]
     tables = {"base": project["dependencies"], **project["optional-dependencies"], "python": project["requires-python"]}
+    tables["build"] = document["build-system"]["requires"]
     return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
 
@@ -52,11 +55,14 @@ def compile_all() -> None:
     newest = (datetime.datetime.now(datetime.UTC) - COOLDOWN).date().isoformat()
     for extra in EXTRAS:
         path = ROOT / "requirements" / f"{extra}.txt"
-        selection = [] if extra == "base" else ["--extra", extra]
-        command = ["uv", "pip", "compile", "pyproject.toml", *selection, "--generate-hashes", "--universal"]
+        source, selection = "pyproject.toml", [] if extra in ("base", "build") else ["--extra", extra]
+        if extra == "build":
+            source = "-"
+        command = ["uv", "pip", "compile", source, *selection, "--generate-hashes", "--universal"]
         command += ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate", "--quiet"]
         command += ["--python-version", "3.11", "--exclude-newer", newest]
-        result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        build = "\n".join(tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"])
+        result = subprocess.run(command, cwd=ROOT, check=True, input=build, capture_output=True, text=True)
         header = f"# Compiled by `make lock`; do not edit.  Extra: {extra}.\n# inputs: sha256:{inputs_digest()}\n"
         path.write_text(header + result.stdout)
         print(f"wrote requirements/{extra}.txt")
