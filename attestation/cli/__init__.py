@@ -1,0 +1,3 @@
+"""The auditor's command line: `attest`, one file per verb."""
+
+from __future__ import annotations

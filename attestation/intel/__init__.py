@@ -1,0 +1,1 @@
+"""Is this Intel quote genuine, and how current is the machine that made it?"""
