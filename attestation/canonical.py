@@ -64,7 +64,7 @@ def _encode(value: Any, depth: int) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         return "[" + ",".join(_encode(item, depth + 1) for item in value) + "]"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         items = sorted(value.items(), key=lambda item: item[0].encode("utf-16-be", "surrogatepass"))
         members = (json.dumps(key, ensure_ascii=False) + ":" + _encode(item, depth + 1) for key, item in items)
         return "{" + ",".join(members) + "}"
