@@ -1,1 +1,1 @@
-"""Where does this machine stand?  Platform identifiers, signed statements about them, and the registry that keeps both."""
+"""Where does this machine stand?  Platform ids, signed statements about them, and the registry keeping both."""
