@@ -1,0 +1,280 @@
+"""Control documents: agents, policies and key states, signed by operators (specs/control-documents.md).
+
+Rules kept: a document counts only for its cluster and under operators whose role allows its kind;
+each subject's sequence only rises; the same document again changes nothing; a revoked agent stays
+revoked.  What takes power away (revoke, disable) needs one signature, what gives it needs the
+roster's quorum for that kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from attestation.canonical import canonical_json
+from attestation.envelope import Envelope, b64url
+from attestation.errors import CodedError, DocumentError
+from enclave.errors import RefusedError
+from enclave.fields import Fields
+from enclave.roster import Role, Roster
+from enclave.signing_key import PublicKey, SigningKey
+
+AGENT_KEYS_MAX = 8
+"""Most keys of one agent: rotation needs two, several devices a few more."""
+
+KINDS = ("agent", "policy", "key-state")
+
+
+def payload_type(kind: str) -> str:
+    """The envelope's payload type for a kind of document."""
+    return f"application/vnd.holdfast.{kind}+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """An agent's registered keys and standing."""
+
+    cluster: bytes
+    agent: str
+    name: str
+    keys: tuple[PublicKey, ...]
+    state: str
+    """`active` or `revoked`."""
+    sequence: int
+    issued_at: int
+    digest: bytes = b""
+
+    kind = "agent"
+
+    @property
+    def subject(self) -> str:
+        """What the document is about: the agent id."""
+        return self.agent
+
+    @property
+    def restricts(self) -> bool:
+        """Whether it only takes power away."""
+        return self.state == "revoked"
+
+    def key(self, kid: str) -> PublicKey | None:
+        """The key with this key id while the agent is active, else None."""
+        if self.state != "active":
+            return None
+        return next((key for key in self.keys if key.kid == kid), None)
+
+    def payload(self) -> dict[str, Any]:
+        """The JSON value that is signed."""
+        return {
+            "type": "holdfast/agent/v1",
+            "cluster": self.cluster.hex(),
+            "agent": self.agent,
+            "name": self.name,
+            "keys": [{"alg": key.algorithm, "key": b64url(key.key)} for key in self.keys],
+            "state": self.state,
+            "sequence": self.sequence,
+            "issued_at": self.issued_at,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyDocument:
+    """One immutable version of a policy; `rules` is the checked JSON that `enclave.policy` evaluates."""
+
+    cluster: bytes
+    policy: str
+    name: str
+    version: int
+    rules: Sequence[Mapping[str, Any]]
+    issued_at: int
+    digest: bytes = b""
+
+    kind = "policy"
+    restricts = False
+
+    @property
+    def subject(self) -> str:
+        """What the document is about: the policy id."""
+        return self.policy
+
+    @property
+    def sequence(self) -> int:
+        """A policy's versions are its sequence."""
+        return self.version
+
+    def payload(self) -> dict[str, Any]:
+        """The JSON value that is signed."""
+        return {
+            "type": "holdfast/policy/v1",
+            "cluster": self.cluster.hex(),
+            "policy": self.policy,
+            "name": self.name,
+            "version": self.version,
+            "rules": [dict(rule) for rule in self.rules],
+            "issued_at": self.issued_at,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyState:
+    """Whether a key may be used."""
+
+    cluster: bytes
+    key: str
+    state: str
+    """`enabled` or `disabled`."""
+    sequence: int
+    issued_at: int
+    digest: bytes = b""
+
+    kind = "key-state"
+
+    @property
+    def subject(self) -> str:
+        """What the document is about: the key id."""
+        return self.key
+
+    @property
+    def restricts(self) -> bool:
+        """Whether it only takes power away."""
+        return self.state == "disabled"
+
+    def payload(self) -> dict[str, Any]:
+        """The JSON value that is signed."""
+        return {
+            "type": "holdfast/key-state/v1",
+            "cluster": self.cluster.hex(),
+            "key": self.key,
+            "state": self.state,
+            "sequence": self.sequence,
+            "issued_at": self.issued_at,
+        }
+
+
+Document = Agent | PolicyDocument | KeyState
+
+
+def parse_document(envelope: bytes, roster: Roster) -> Document:
+    """Read and verify a control document under `roster`.
+
+    Raises DocumentError (`document.malformed`, `document.type`, `document.cluster`, envelope codes;
+    PolicyError for a policy's rules) or RefusedError (`document.role`, `document.quorum`).
+    """
+    signed = Envelope.parse(envelope)
+    kind = next((kind for kind in KINDS if signed.payload_type == payload_type(kind)), None)
+    if kind is None:
+        raise DocumentError("expected an agent, policy or key-state document", code="document.type")
+    document = _READERS[kind](Fields(signed.value(), where="", error=_malformed), signed.digest)
+    if document.cluster != roster.cluster_id:
+        raise DocumentError("document is for another cluster", code="document.cluster")
+    _check_signers(document, signed, roster)
+    return document
+
+
+def supersedes(new: Document, held: Document | None) -> bool:
+    """Whether `new` replaces `held`: False if it is the same document again.
+
+    Raises RefusedError: `document.sequence` (not newer), `document.conflict` (another content under
+    the same sequence), `document.revoked` (the agent was revoked for good).
+    """
+    if held is None:
+        return True
+    if new.digest == held.digest:
+        return False
+    if (new.kind, new.subject) != (held.kind, held.subject):
+        raise RefusedError("documents are about different subjects", code="document.conflict")
+    if isinstance(held, Agent) and held.state == "revoked":
+        raise RefusedError("agent was revoked", code="document.revoked", hint="register it under a new id")
+    if new.sequence == held.sequence:
+        raise RefusedError(f"another document holds sequence {new.sequence}", code="document.conflict")
+    if new.sequence < held.sequence:
+        raise RefusedError(f"expected a sequence above {held.sequence}, found {new.sequence}", code="document.sequence")
+    return True
+
+
+def sign_document(document: Document, *signers: SigningKey) -> bytes:
+    """The signed envelope as bytes; the inverse of `parse_document` up to roles."""
+    envelope = Envelope.of(payload_type(document.kind), document.payload())
+    for signer in signers:
+        envelope = envelope.signed(signer.ed25519)
+    return canonical_json(envelope.to_json())
+
+
+def _check_signers(document: Document, signed: Envelope, roster: Roster) -> None:
+    roles = (Role.ADMIN, Role.REGISTRAR) if document.kind == "agent" else (Role.ADMIN,)
+    entitled = len(signed.signers(entry.key for entry in roster.holders(*roles)))
+    needed = 1 if document.restricts else roster.quorum_for(document.kind)
+    if entitled >= needed:
+        return
+    if entitled:
+        raise RefusedError(f"expected {needed} signatures, found {entitled}", code="document.quorum")
+    if signed.signers(entry.key for entry in roster.operators):
+        raise RefusedError(f"expected a signature of role {' or '.join(roles)}", code="document.role")
+    raise DocumentError("expected a signature of an operator of this cluster", code="envelope.signatures")
+
+
+def _malformed(detail: str) -> CodedError:
+    return DocumentError(detail, code="document.malformed")
+
+
+def _read_agent(fields: Fields, digest: bytes) -> Agent:
+    fields.constant("type", "holdfast/agent/v1")
+    agent = Agent(
+        cluster=fields.hexadecimal("cluster", size=32),
+        agent=fields.identifier("agent", "agt"),
+        name=fields.label("name"),
+        keys=tuple(_read_key(item) for item in fields.each("keys", low=1, high=AGENT_KEYS_MAX)),
+        state=fields.choice("state", ("active", "revoked")),
+        sequence=fields.integer("sequence", 1),
+        issued_at=fields.integer("issued_at"),
+        digest=digest,
+    )
+    if len({key.kid for key in agent.keys}) != len(agent.keys):
+        fields.refuse("expected distinct keys", "keys")
+    fields.done()
+    return agent
+
+
+def _read_key(fields: Fields) -> PublicKey:
+    algorithm = fields.take("alg")
+    key = fields.base64("key", size_max=33)
+    try:
+        return PublicKey.parse(algorithm, key)
+    except DocumentError as error:
+        fields.refuse(error.detail, "key")
+
+
+def _read_policy(fields: Fields, digest: bytes) -> PolicyDocument:
+    fields.constant("type", "holdfast/policy/v1")
+    document = PolicyDocument(
+        cluster=fields.hexadecimal("cluster", size=32),
+        policy=fields.identifier("policy", "pol"),
+        name=fields.label("name"),
+        version=fields.integer("version", 1),
+        rules=tuple(fields.items("rules", high=256)),
+        issued_at=fields.integer("issued_at"),
+        digest=digest,
+    )
+    fields.done()
+    return document
+
+
+def _read_key_state(fields: Fields, digest: bytes) -> KeyState:
+    fields.constant("type", "holdfast/key-state/v1")
+    state = KeyState(
+        cluster=fields.hexadecimal("cluster", size=32),
+        key=fields.identifier("key", "key"),
+        state=fields.choice("state", ("enabled", "disabled")),
+        sequence=fields.integer("sequence", 1),
+        issued_at=fields.integer("issued_at"),
+        digest=digest,
+    )
+    fields.done()
+    return state
+
+
+class _Reader(Protocol):
+    def __call__(self, fields: Fields, digest: bytes) -> Document: ...
+
+
+_READERS: dict[str, _Reader] = {"agent": _read_agent, "policy": _read_policy, "key-state": _read_key_state}

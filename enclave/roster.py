@@ -1,0 +1,289 @@
+"""The roster: the operator-signed, versioned description of a cluster (specs/roster.md).
+
+A roster counts only under the signatures of its own administrators' quorum, and a successor also
+under those of the roster it replaces.  The cluster id is the digest of version 1 and never
+changes.  A production roster refuses everything that exists for development: simulated roots,
+debug enclaves, loopback addresses, one-signature quorums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from attestation.canonical import canonical_json
+from attestation.envelope import Envelope, b64url, key_id
+from attestation.errors import CodedError, DocumentError
+from enclave.fields import Fields
+from enclave.roster_rules import check_development, check_production, check_unique
+from enclave.roster_slots import (
+    SLOTS_MAX,
+    ProofOfCloudTerms,
+    SlotEntry,
+    proof_of_cloud_payload,
+    read_proof_of_cloud,
+    read_slot,
+    slot_payload,
+)
+from enclave.signing_key import PublicKey, SigningKey
+
+PAYLOAD_TYPE = "application/vnd.holdfast.roster+json"
+DOCUMENT_TYPE = "holdfast/roster/v1"
+
+OPERATORS_MAX = 64
+"""Most operators: every one can sign, and an envelope holds 64 signatures."""
+
+CERTIFICATE_BYTES_MAX = 8192
+"""Largest simulated root certificate in bytes (DER)."""
+
+QUORUM_ACTIONS = ("roster", "agent", "policy", "key-state")
+"""Actions with a quorum of their own; absent ones take `quorum_default`."""
+
+
+class Environment(StrEnum):
+    """Fixed for the life of a cluster."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Role(StrEnum):
+    """What an operator may sign or read."""
+
+    ADMIN = "admin"
+    REGISTRAR = "registrar"
+    AUDITOR = "auditor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorEntry:
+    """A person or service that signs documents: `key` is a raw Ed25519 public key (32 bytes)."""
+
+    operator: str
+    name: str
+    key: bytes
+    roles: frozenset[Role]
+
+    @property
+    def public(self) -> PublicKey:
+        """The key in the form request tokens are verified with."""
+        return PublicKey(algorithm="EdDSA", key=self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roster:
+    """One version of a cluster's roster; building one checks nothing that `parse` does not check again."""
+
+    version: int
+    environment: Environment
+    created_at: int
+    slots: tuple[SlotEntry, ...]
+    operators: tuple[OperatorEntry, ...]
+    quorum: Mapping[str, int]
+    appraisal: Mapping[str, Any]
+    """AppraisalPolicy in its file format."""
+    proof_of_cloud: ProofOfCloudTerms
+    simulated_root: bytes | None = None
+    """DER of the simulated authority's root; development only."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    cluster: bytes | None = None
+    """Cluster id, from version 2 on."""
+    previous: bytes | None = None
+    """Digest of the roster this one replaces, from version 2 on."""
+    digest: bytes = field(init=False, repr=False)
+    """SHA-256 of the canonical payload, 32 bytes."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(canonical_json(self.payload())).digest())
+
+    @classmethod
+    def parse(cls, envelope: bytes, *, previous: Roster | None = None) -> Roster:
+        """Read and verify a signed roster; `previous` is required from version 2 on.
+
+        Raises DocumentError: `roster.malformed`, `roster.production`, `roster.signatures`,
+        `roster.chain`, or a code of the envelope.
+        """
+        signed = Envelope.parse(envelope)
+        if signed.payload_type != PAYLOAD_TYPE:
+            raise DocumentError(f"expected {PAYLOAD_TYPE}", code="envelope.type")
+        roster = cls.from_payload(signed.value())
+        roster.require_signatures(signed)
+        if previous is None:
+            if roster.version != 1:
+                raise DocumentError("a later roster is verified with the one before it", code="roster.chain")
+            return roster
+        previous.require_successor(roster)
+        previous.require_signatures(signed)
+        return roster
+
+    @classmethod
+    def from_payload(cls, value: Any) -> Roster:
+        """Read an unsigned payload, with every rule but signatures; raises DocumentError."""
+        fields = Fields(value, where="", error=_malformed)
+        fields.constant("type", DOCUMENT_TYPE)
+        version = fields.integer("version", 1)
+        roster = cls(
+            version=version,
+            environment=Environment(fields.choice("environment", list(Environment))),
+            created_at=fields.integer("created_at"),
+            slots=tuple(read_slot(item) for item in fields.each("slots", low=1, high=SLOTS_MAX)),
+            operators=tuple(_read_operator(item) for item in fields.each("operators", low=1, high=OPERATORS_MAX)),
+            quorum=_read_quorum(fields.fields("quorum")),
+            appraisal=fields.mapping("appraisal", high=64),
+            proof_of_cloud=read_proof_of_cloud(fields.fields("proof_of_cloud")),
+            simulated_root=_read_simulated_root(fields),
+            limits=_read_limits(fields),
+            cluster=fields.hexadecimal("cluster", size=32) if version > 1 else None,
+            previous=fields.hexadecimal("previous", size=32) if version > 1 else None,
+        )
+        fields.done()
+        check_unique(roster)
+        if roster.environment is Environment.PRODUCTION:
+            check_production(roster)
+        else:
+            check_development(roster)
+        return roster
+
+    def payload(self) -> dict[str, Any]:
+        """The JSON value that is signed."""
+        value: dict[str, Any] = {
+            "type": DOCUMENT_TYPE,
+            "version": self.version,
+            "environment": str(self.environment),
+            "created_at": self.created_at,
+            "slots": [slot_payload(slot) for slot in self.slots],
+            "operators": [
+                {
+                    "operator": entry.operator,
+                    "name": entry.name,
+                    "key": b64url(entry.key),
+                    "roles": sorted(entry.roles),
+                }
+                for entry in self.operators
+            ],
+            "quorum": dict(self.quorum),
+            "appraisal": dict(self.appraisal),
+            "proof_of_cloud": proof_of_cloud_payload(self.proof_of_cloud),
+            "simulated_root": None if self.simulated_root is None else b64url(self.simulated_root),
+            "limits": dict(self.limits),
+        }
+        if self.version > 1:
+            value["cluster"] = (self.cluster or b"").hex()
+            value["previous"] = (self.previous or b"").hex()
+        return value
+
+    def sign(self, *signers: SigningKey) -> bytes:
+        """The signed envelope as bytes, after reading it back with every rule."""
+        envelope = Envelope.of(PAYLOAD_TYPE, self.payload())
+        for signer in signers:
+            envelope = envelope.signed(signer.ed25519)
+        self.from_payload(envelope.value()).require_signatures(envelope)
+        return canonical_json(envelope.to_json())
+
+    @property
+    def cluster_id(self) -> bytes:
+        """32 bytes: the digest of version 1."""
+        return self.digest if self.cluster is None else self.cluster
+
+    @property
+    def configuration(self) -> bytes:
+        """What each node's measured configuration (MRCONFIGID, 48 bytes) must hold: cluster id and zeros."""
+        return self.cluster_id + bytes(16)
+
+    def slot(self, name: str) -> SlotEntry:
+        """The slot of that name; raises DocumentError (`roster.slot`)."""
+        for entry in self.slots:
+            if entry.slot == name:
+                return entry
+        raise DocumentError(f"the roster has no slot {name[:64]!r}", code="roster.slot")
+
+    def operator(self, kid: str) -> OperatorEntry | None:
+        """The operator whose key has this key id, or None."""
+        for entry in self.operators:
+            if key_id(entry.key) == kid:
+                return entry
+        return None
+
+    def operator_key(self, issuer: str, kid: str) -> PublicKey | None:
+        """For token verification: the key of operator `issuer` if `kid` names it."""
+        entry = self.operator(kid)
+        return entry.public if entry is not None and entry.operator == issuer else None
+
+    def holders(self, *roles: Role) -> tuple[OperatorEntry, ...]:
+        """The operators that have at least one of `roles`."""
+        return tuple(entry for entry in self.operators if entry.roles & set(roles))
+
+    @property
+    def quorum_default(self) -> int:
+        """Signatures an action without an own quorum needs."""
+        return 2 if self.environment is Environment.PRODUCTION else 1
+
+    def quorum_for(self, action: str) -> int:
+        """Signatures that `action` needs.  Agents alone may be registered by one registrar in production too."""
+        return self.quorum.get(action, 1 if action == "agent" else self.quorum_default)
+
+    def require_signatures(self, envelope: Envelope) -> None:
+        """Check that this roster's administrators signed `envelope` in quorum; raises `roster.signatures`."""
+        found = len(envelope.signers(entry.key for entry in self.holders(Role.ADMIN)))
+        if found < self.quorum_for("roster"):
+            raise DocumentError(
+                f"expected signatures of {self.quorum_for('roster')} administrators of version {self.version},"
+                f" found {found}",
+                code="roster.signatures",
+            )
+
+    def require_successor(self, later: Roster) -> None:
+        """Check that `later` continues this roster; raises DocumentError (`roster.chain`)."""
+        facts = (
+            (later.version == self.version + 1, f"expected version {self.version + 1}, found {later.version}"),
+            (later.cluster_id == self.cluster_id, "expected the same cluster id"),
+            (later.previous == self.digest, "expected the digest of the roster before"),
+            (later.environment is self.environment, "the environment of a cluster never changes"),
+            (later.created_at >= self.created_at, "expected a later time than the roster before"),
+        )
+        for holds, detail in facts:
+            if not holds:
+                raise DocumentError(detail, code="roster.chain")
+
+
+def _malformed(detail: str) -> CodedError:
+    return DocumentError(detail, code="roster.malformed")
+
+
+def _read_simulated_root(fields: Fields) -> bytes | None:
+    if fields.optional_null("simulated_root"):
+        return None
+    return fields.base64("simulated_root", size_max=CERTIFICATE_BYTES_MAX)
+
+
+def _read_operator(fields: Fields) -> OperatorEntry:
+    operator = fields.identifier("operator", "opr")
+    name = fields.text("name")
+    key = fields.base64("key", size=32)
+    try:
+        PublicKey.parse("EdDSA", key)
+    except DocumentError as error:
+        fields.refuse(error.detail, "key")
+    roles = fields.texts("roles", low=1, high=len(Role))
+    if not set(roles) <= set(Role):
+        fields.refuse(f"expected roles of {', '.join(Role)}", "roles")
+    return OperatorEntry(operator=operator, name=name, key=key, roles=frozenset(Role(role) for role in roles))
+
+
+def _read_quorum(fields: Fields) -> dict[str, int]:
+    quorum = {name: fields.integer(name, 1, OPERATORS_MAX) for name in QUORUM_ACTIONS if name in fields}
+    if "roster" not in quorum:
+        fields.refuse("required member is absent", "roster")
+    fields.done()
+    return quorum
+
+
+def _read_limits(fields: Fields) -> dict[str, int]:
+    limits = fields.mapping("limits", high=32)
+    for name, value in limits.items():
+        if type(value) is not int or value < 0:
+            fields.refuse("expected a natural number", f"limits.{name[:40]}")
+    return limits
