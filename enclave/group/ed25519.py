@@ -1,0 +1,228 @@
+"""The prime-order subgroup of edwards25519 and its scalars (little-endian, mod L), on libsodium's raw functions.
+
+Rules kept here: secret scalars stay in `Secret` and see only constant-time functions; no scalar in this
+layer is ever zero and no point ever the identity (AbortError); points are checked once, on arrival, by
+`validate_point` (specs/constant-time.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Any
+
+from nacl._sodium import ffi, lib
+
+from enclave.errors import AbortError, CallerError
+from enclave.secret import Secret, declassify
+
+ORDER = 2**252 + 27742317777372353535851937790883648493
+"""L, the order of the base point (RFC 8032 section 5.1)."""
+
+SCALAR_BYTES = 32
+POINT_BYTES = 32
+WIDE_BYTES = 64
+"""Bytes reduced to one scalar: 512 bits leave a bias of 2^-259."""
+
+_ZERO = ffi.new("unsigned char[32]")
+_LENGTH = struct.Struct(">I")
+
+
+class Ed25519Group:
+    """Implements `enclave.group.Group`; stateless."""
+
+    name = "ed25519"
+    order = ORDER
+    point_bytes = POINT_BYTES
+    scalar_bytes = SCALAR_BYTES
+
+    # --- secret scalars ------------------------------------------------------------------------------
+
+    def random_scalar(self) -> Secret:
+        """A uniform non-zero secret scalar."""
+        with Secret.random(WIDE_BYTES) as wide:
+            return self.scalar_from_wide(wide)
+
+    def scalar_from_wide(self, hash64: Secret) -> Secret:
+        """64 secret bytes, little-endian, reduced mod L.  Raises AbortError on zero."""
+        if hash64.size != WIDE_BYTES:
+            raise AbortError(f"expected {WIDE_BYTES} bytes to reduce, found {hash64.size}")
+        out = Secret(SCALAR_BYTES)
+        lib.crypto_core_ed25519_scalar_reduce(out.p, hash64.p)
+        return _nonzero(out)
+
+    def scalar_from_public(self, k: int) -> Secret:
+        """A public integer as a secret-typed scalar.  Raises AbortError on zero."""
+        return _nonzero(Secret.take(bytearray((k % ORDER).to_bytes(SCALAR_BYTES, "little"))))
+
+    def scalar_to_public_bytes(self, s: Secret) -> bytes:
+        """DANGER: publishes the scalar.  Only for values the protocol sends to everyone."""
+        return declassify(s)
+
+    def scalar_check(self, data: bytes) -> None:
+        """Raises CallerError (`scalar.invalid`) unless `data` is a public, canonical, non-zero scalar."""
+        if len(data) != SCALAR_BYTES or not 0 < int.from_bytes(data, "little") < ORDER:
+            raise CallerError("expected 32 bytes of a canonical non-zero scalar", code="scalar.invalid")
+
+    def scalar_check_secret(self, s: Secret) -> None:
+        """Raises CallerError (`scalar.invalid`) unless a received secret is a canonical non-zero scalar."""
+        if s.size == SCALAR_BYTES:
+            with Secret(WIDE_BYTES) as wide, Secret(SCALAR_BYTES) as reduced:
+                ffi.memmove(wide.p, s.p, SCALAR_BYTES)
+                lib.crypto_core_ed25519_scalar_reduce(reduced.p, wide.p)
+                canonical = lib.sodium_memcmp(reduced.p, s.p, SCALAR_BYTES) == 0
+                if canonical and lib.sodium_memcmp(s.p, _ZERO, SCALAR_BYTES) != 0:
+                    return
+        raise CallerError("expected 32 bytes of a canonical non-zero scalar", code="scalar.invalid")
+
+    def add(self, a: Secret, b: Secret) -> Secret:
+        """a + b.  Raises AbortError on zero."""
+        out = Secret(SCALAR_BYTES)
+        lib.crypto_core_ed25519_scalar_add(out.p, a.p, b.p)
+        return _nonzero(out)
+
+    def sub(self, a: Secret, b: Secret) -> Secret:
+        """a - b.  Raises AbortError on zero."""
+        out = Secret(SCALAR_BYTES)
+        lib.crypto_core_ed25519_scalar_sub(out.p, a.p, b.p)
+        return _nonzero(out)
+
+    def mul(self, a: Secret, b: Secret) -> Secret:
+        """a * b.  Raises AbortError on zero."""
+        out = Secret(SCALAR_BYTES)
+        lib.crypto_core_ed25519_scalar_mul(out.p, a.p, b.p)
+        return _nonzero(out)
+
+    def mul_public(self, a: Secret, k: int) -> Secret:
+        """a * k for a public integer k.  Raises AbortError on zero."""
+        out = Secret(SCALAR_BYTES)
+        lib.crypto_core_ed25519_scalar_mul(out.p, a.p, _encode(k))
+        return _nonzero(out)
+
+    def negate(self, a: Secret) -> Secret:
+        """-a."""
+        out = Secret(SCALAR_BYTES)
+        lib.crypto_core_ed25519_scalar_negate(out.p, a.p)
+        return _nonzero(out)
+
+    def invert(self, a: Secret) -> Secret:
+        """1 / a, by a fixed addition chain.  Raises AbortError on zero."""
+        out = Secret(SCALAR_BYTES)
+        if lib.crypto_core_ed25519_scalar_invert(out.p, a.p) != 0:
+            raise AbortError("a zero scalar has no inverse")
+        return out
+
+    # --- secret scalars times points: the product is public ---------------------------------------------
+
+    def base_mult(self, s: Secret) -> bytes:
+        """s * B in constant time, as a published point.  Raises AbortError on the identity."""
+        out = Secret(POINT_BYTES)
+        if lib.crypto_scalarmult_ed25519_base_noclamp(out.p, s.p) != 0:
+            raise AbortError("the product is the identity")
+        return declassify(out)
+
+    def mult(self, s: Secret, point: bytes) -> bytes:
+        """s * point in constant time, as a published point.
+
+        Raises CallerError (`point.invalid`) on a point outside the group, AbortError on the identity.
+        """
+        if len(point) != POINT_BYTES:
+            raise _invalid()
+        out = Secret(POINT_BYTES)
+        if lib.crypto_scalarmult_ed25519_noclamp(out.p, s.p, point) != 0:
+            self.validate_point(point)
+            raise AbortError("the product is the identity")
+        return declassify(out)
+
+    # --- public values ------------------------------------------------------------------------------------
+
+    def base_mult_public(self, k: int) -> bytes:
+        """k * B for a public integer k.  Raises AbortError on the identity."""
+        out = ffi.new("unsigned char[32]")
+        if lib.crypto_scalarmult_ed25519_base_noclamp(out, _encode(k)) != 0:
+            raise AbortError("the product is the identity")
+        return bytes(out)
+
+    def mult_public(self, k: int, point: bytes) -> bytes:
+        """k * point for a public integer k.
+
+        Raises CallerError (`point.invalid`) on a point outside the group, AbortError on the identity.
+        """
+        if len(point) != POINT_BYTES:
+            raise _invalid()
+        out = ffi.new("unsigned char[32]")
+        if lib.crypto_scalarmult_ed25519_noclamp(out, _encode(k), point) != 0:
+            self.validate_point(point)
+            raise AbortError("the product is the identity")
+        return bytes(out)
+
+    def point_add(self, *points: bytes) -> bytes:
+        """The sum of one or more points.
+
+        The subgroup is not checked again: points are validated on arrival.  Raises CallerError
+        (`point.invalid`) on bytes that are no point of the curve, AbortError on the identity.
+        """
+        if not points or any(len(point) != POINT_BYTES for point in points):
+            raise _invalid()
+        total = ffi.new("unsigned char[32]", points[0])
+        for point in points[1:]:
+            if lib.crypto_core_ed25519_add(total, total, point) != 0:
+                raise _invalid()
+        return _point(total)
+
+    def point_sub(self, p: bytes, q: bytes) -> bytes:
+        """p - q, as `point_add`."""
+        if len(p) != POINT_BYTES or len(q) != POINT_BYTES:
+            raise _invalid()
+        out = ffi.new("unsigned char[32]")
+        if lib.crypto_core_ed25519_sub(out, p, q) != 0:
+            raise _invalid()
+        return _point(out)
+
+    def validate_point(self, point: bytes) -> None:
+        """Raises CallerError (`point.invalid`) unless canonical, on the curve, of prime order, not the identity."""
+        if len(point) != POINT_BYTES or lib.crypto_core_ed25519_is_valid_point(point) != 1:
+            raise _invalid()
+
+    def hash_to_scalar(self, tag: str, *parts: bytes) -> int:
+        """SHA-512 of the length-prefixed group name, tag and public parts, mod L."""
+        digest = hashlib.sha512()
+        for part in (b"holdfast/ed25519/v1", tag.encode(), *parts):
+            digest.update(_LENGTH.pack(len(part)) + part)
+        return int.from_bytes(digest.digest(), "big") % ORDER
+
+    def to_x25519(self, point: bytes) -> bytes:
+        """The Montgomery u-coordinate of a public point.  Raises CallerError (`point.invalid`)."""
+        if len(point) != POINT_BYTES:
+            raise _invalid()
+        out = ffi.new("unsigned char[32]")
+        if lib.crypto_sign_ed25519_pk_to_curve25519(out, point) != 0:
+            raise _invalid()
+        return bytes(out)
+
+
+_IDENTITY = b"\x01" + bytes(31)
+
+
+def _nonzero(out: Secret) -> Secret:
+    if lib.sodium_memcmp(out.p, _ZERO, SCALAR_BYTES) == 0:
+        raise AbortError("a scalar became zero")
+    return out
+
+
+def _encode(k: int) -> bytes:
+    return (k % ORDER).to_bytes(SCALAR_BYTES, "little")
+
+
+def _point(out: Any) -> bytes:
+    encoded = bytes(out)
+    if encoded == _IDENTITY:
+        raise AbortError("the sum is the identity")
+    return encoded
+
+
+def _invalid() -> CallerError:
+    return CallerError("expected a canonical point of the prime-order group", code="point.invalid")
+
+
+ED25519 = Ed25519Group()

@@ -1,0 +1,312 @@
+"""The group secp256k1 and its scalars (big-endian, mod n), on libsecp256k1's raw functions.
+
+Rules kept here: as in `enclave.group.ed25519`; besides, `ec_pubkey_tweak_mul` and its kin run in variable
+time and see public scalars only: a secret times a point goes through `ecdh` (specs/constant-time.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Any
+
+from coincurve._libsecp256k1 import ffi, lib
+
+from enclave.errors import AbortError, CallerError, EnclaveError
+from enclave.secret import Secret, declassify
+
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""n, the order of the base point (SEC 2 section 2.4.1)."""
+
+SCALAR_BYTES = 32
+POINT_BYTES = 33
+"""SEC 1 compressed."""
+DIGEST_BYTES = 32
+SIGNATURE_BYTES = 64
+WIDE_BYTES = 64
+RANDOM_ATTEMPTS_MAX = 8
+"""Draws for a uniform scalar; each fails with probability 2^-128, so the second never happens."""
+
+_CHUNK_BYTES = 16
+_SHIFT = (2**128).to_bytes(SCALAR_BYTES, "big")
+_SENTINEL = (-(2**512) % ORDER).to_bytes(SCALAR_BYTES, "big")
+_LENGTH = struct.Struct(">I")
+_UCHAR_P = ffi.typeof("unsigned char *")
+_COMPRESSED = lib.SECP256K1_EC_COMPRESSED
+_PUBKEY_P = ffi.typeof("secp256k1_pubkey *")
+_PUBKEY_BYTES = ffi.sizeof("secp256k1_pubkey")
+_RECOVERABLE_P = ffi.typeof("secp256k1_ecdsa_recoverable_signature *")
+_RECOVERABLE_BYTES = ffi.sizeof("secp256k1_ecdsa_recoverable_signature")
+_cast = ffi.cast
+
+
+def _both_coordinates(output: Any, x32: Any, y32: Any, _data: Any) -> int:
+    """The "hash" of our ECDH: both coordinates as they are, so that the product comes out as a point."""
+    ffi.memmove(output, x32, 32)
+    ffi.memmove(output + 32, y32, 32)
+    return 1
+
+
+class Secp256k1Group:
+    """Implements `enclave.group.Group`, and ECDSA; holds a blinded libsecp256k1 context."""
+
+    name = "secp256k1"
+    order = ORDER
+    point_bytes = POINT_BYTES
+    scalar_bytes = SCALAR_BYTES
+
+    def __init__(self) -> None:
+        self._context = ffi.gc(lib.secp256k1_context_create(lib.SECP256K1_CONTEXT_NONE), lib.secp256k1_context_destroy)
+        # An allocated closure needs memory that is both written and run: strict W^X kernels refuse it here, at start.
+        self._coordinates = ffi.callback(
+            "int(unsigned char *, const unsigned char *, const unsigned char *, void *)", _both_coordinates
+        )
+        self.randomize()
+
+    def randomize(self) -> None:
+        """Re-blinds base-point multiplication; at start, and from time to time while no other thread signs."""
+        with Secret.random() as seed:
+            if lib.secp256k1_context_randomize(self._context, _cast(_UCHAR_P, seed.address)) != 1:
+                raise EnclaveError("libsecp256k1 refuses to randomise its context", code="primitive.unavailable")
+
+    # --- secret scalars ------------------------------------------------------------------------------
+
+    def random_scalar(self) -> Secret:
+        """A uniform non-zero secret scalar."""
+        for _ in range(RANDOM_ATTEMPTS_MAX):
+            out = Secret.random(SCALAR_BYTES)
+            if lib.secp256k1_ec_seckey_verify(self._context, _cast(_UCHAR_P, out.address)) == 1:
+                return out
+            out.wipe()
+        raise AbortError("the random generator yields no scalar")
+
+    def scalar_from_wide(self, hash64: Secret) -> Secret:
+        """64 secret bytes, big-endian, reduced mod n.  Raises AbortError on zero.
+
+        Horner over four 16-byte digits, each below n as libsecp256k1 demands; a leading digit 1 keeps
+        every step away from zero, which it refuses, and is subtracted at the end.
+        """
+        if hash64.size != WIDE_BYTES:
+            raise AbortError(f"expected {WIDE_BYTES} bytes to reduce, found {hash64.size}")
+        out = Secret.take(bytearray(_SHIFT))
+        p, source = _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, hash64.address)
+        with Secret(SCALAR_BYTES) as digit:
+            d = _cast(_UCHAR_P, digit.address)
+            for start in range(0, WIDE_BYTES, _CHUNK_BYTES):
+                if start:
+                    self._tweak(lib.secp256k1_ec_seckey_tweak_mul, p, _SHIFT)
+                ffi.memmove(d + _CHUNK_BYTES, source + start, _CHUNK_BYTES)
+                self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, d)
+        self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, _SENTINEL)
+        return out
+
+    def scalar_from_public(self, k: int) -> Secret:
+        """A public integer as a secret-typed scalar.  Raises AbortError on zero."""
+        if k % ORDER == 0:
+            raise AbortError("a scalar became zero")
+        return Secret.take(bytearray(_encode(k)))
+
+    def scalar_to_public_bytes(self, s: Secret) -> bytes:
+        """DANGER: publishes the scalar.  Only for values the protocol sends to everyone."""
+        return declassify(s)
+
+    def scalar_check(self, data: bytes) -> None:
+        """Raises CallerError (`scalar.invalid`) unless `data` is a public, canonical, non-zero scalar."""
+        if len(data) != SCALAR_BYTES or not 0 < int.from_bytes(data, "big") < ORDER:
+            raise CallerError("expected 32 bytes of a canonical non-zero scalar", code="scalar.invalid")
+
+    def scalar_check_secret(self, s: Secret) -> None:
+        """Raises CallerError (`scalar.invalid`) unless a received secret is a canonical non-zero scalar."""
+        if s.size == SCALAR_BYTES:
+            valid = lib.secp256k1_ec_seckey_verify(self._context, _cast(_UCHAR_P, s.address))
+            if valid == 1:
+                return
+        raise CallerError("expected 32 bytes of a canonical non-zero scalar", code="scalar.invalid")
+
+    def add(self, a: Secret, b: Secret) -> Secret:
+        """a + b.  Raises AbortError on zero."""
+        out = a.duplicate()
+        self._tweak(lib.secp256k1_ec_seckey_tweak_add, _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, b.address))
+        return out
+
+    def sub(self, a: Secret, b: Secret) -> Secret:
+        """a - b.  Raises AbortError on zero."""
+        out = self.negate(b)
+        self._tweak(lib.secp256k1_ec_seckey_tweak_add, _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, a.address))
+        return out
+
+    def mul(self, a: Secret, b: Secret) -> Secret:
+        """a * b.  Raises AbortError on zero."""
+        out = a.duplicate()
+        self._tweak(lib.secp256k1_ec_seckey_tweak_mul, _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, b.address))
+        return out
+
+    def mul_public(self, a: Secret, k: int) -> Secret:
+        """a * k for a public integer k.  Raises AbortError on zero."""
+        out = a.duplicate()
+        self._tweak(lib.secp256k1_ec_seckey_tweak_mul, _cast(_UCHAR_P, out.address), _encode(k))
+        return out
+
+    def negate(self, a: Secret) -> Secret:
+        """-a.  Raises AbortError on zero."""
+        out = a.duplicate()
+        if lib.secp256k1_ec_seckey_negate(self._context, _cast(_UCHAR_P, out.address)) != 1:
+            raise AbortError("a scalar is zero or not reduced")
+        return out
+
+    def invert(self, a: Secret) -> Secret:
+        """1 / a, by inverting a * r in the open for a fresh secret r.  Raises AbortError on zero."""
+        with self.random_scalar() as blind, self.mul(a, blind) as product:
+            opened = int.from_bytes(self.scalar_to_public_bytes(product), "big")
+            return self.mul_public(blind, pow(opened, -1, ORDER))
+
+    def _tweak(self, function: Any, scalar: Any, operand: Any) -> None:
+        if function(self._context, scalar, operand) != 1:
+            raise AbortError("a scalar became zero or was not reduced")
+
+    # --- secret scalars times points: the product is public ---------------------------------------------
+
+    def base_mult(self, s: Secret) -> bytes:
+        """s * G in constant time, as a published point.  Raises AbortError on zero."""
+        out = Secret(_PUBKEY_BYTES)
+        point = _cast(_PUBKEY_P, out.address)
+        if lib.secp256k1_ec_pubkey_create(self._context, point, _cast(_UCHAR_P, s.address)) != 1:
+            raise AbortError("a scalar is zero or not reduced")
+        declassify(out)
+        return self._bytes(point)
+
+    def mult(self, s: Secret, point: bytes) -> bytes:
+        """s * point in constant time, as a published point.
+
+        Raises CallerError (`point.invalid`) on bytes that are no point, AbortError on zero.
+        """
+        parsed = self._parse(point)
+        out = Secret(2 * SCALAR_BYTES)
+        into, scalar = _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, s.address)
+        if lib.secp256k1_ecdh(self._context, into, parsed, scalar, self._coordinates, ffi.NULL) != 1:
+            raise AbortError("a scalar is zero or not reduced")
+        product = declassify(out)
+        return bytes([2 + (product[63] & 1)]) + product[:32]
+
+    # --- public values ------------------------------------------------------------------------------------
+
+    def base_mult_public(self, k: int) -> bytes:
+        """k * G for a public integer k.  Raises AbortError on the identity."""
+        point = ffi.new("secp256k1_pubkey *")
+        if lib.secp256k1_ec_pubkey_create(self._context, point, _encode(k)) != 1:
+            raise AbortError("the product is the identity")
+        return self._bytes(point)
+
+    def mult_public(self, k: int, point: bytes) -> bytes:
+        """k * point for a public integer k, in variable time.
+
+        Raises CallerError (`point.invalid`) on bytes that are no point, AbortError on the identity.
+        """
+        parsed = self._parse(point)
+        if lib.secp256k1_ec_pubkey_tweak_mul(self._context, parsed, _encode(k)) != 1:
+            raise AbortError("the product is the identity")
+        return self._bytes(parsed)
+
+    def point_add(self, *points: bytes) -> bytes:
+        """The sum of one or more points.
+
+        Raises CallerError (`point.invalid`) on bytes that are no point, AbortError on the identity.
+        """
+        if not points:
+            raise _invalid()
+        return self._combine([self._parse(point) for point in points])
+
+    def point_sub(self, p: bytes, q: bytes) -> bytes:
+        """p - q, as `point_add`."""
+        first, second = self._parse(p), self._parse(q)
+        lib.secp256k1_ec_pubkey_negate(self._context, second)
+        return self._combine([first, second])
+
+    def validate_point(self, point: bytes) -> None:
+        """Raises CallerError (`point.invalid`) unless a compressed point of the curve, not the identity."""
+        self._parse(point)
+
+    def hash_to_scalar(self, tag: str, *parts: bytes) -> int:
+        """SHA-512 of the length-prefixed group name, tag and public parts, mod n."""
+        digest = hashlib.sha512()
+        for part in (b"holdfast/secp256k1/v1", tag.encode(), *parts):
+            digest.update(_LENGTH.pack(len(part)) + part)
+        return int.from_bytes(digest.digest(), "big") % ORDER
+
+    def _parse(self, point: bytes) -> Any:
+        parsed = ffi.new("secp256k1_pubkey *")
+        if len(point) != POINT_BYTES or lib.secp256k1_ec_pubkey_parse(self._context, parsed, point, POINT_BYTES) != 1:
+            raise _invalid()
+        return parsed
+
+    def _combine(self, points: list[Any]) -> bytes:
+        total = ffi.new("secp256k1_pubkey *")
+        if lib.secp256k1_ec_pubkey_combine(self._context, total, points, len(points)) != 1:
+            raise AbortError("the sum is the identity")
+        return self._bytes(total)
+
+    def _bytes(self, point: Any) -> bytes:
+        out = ffi.new("unsigned char[33]")
+        size = ffi.new("size_t *", POINT_BYTES)
+        lib.secp256k1_ec_pubkey_serialize(self._context, out, size, point, _COMPRESSED)
+        return bytes(out)
+
+    # --- ECDSA --------------------------------------------------------------------------------------------
+
+    def ecdsa_sign_recoverable(self, secret: Secret, digest32: bytes) -> tuple[bytes, int]:
+        """(r || s with low s, recovery id) over a 32-byte digest, nonce by RFC 6979.
+
+        Raises CallerError (`digest.size`), AbortError on an invalid key.
+        """
+        _check_digest(digest32)
+        out = Secret(_RECOVERABLE_BYTES)
+        signature, key = _cast(_RECOVERABLE_P, out.address), _cast(_UCHAR_P, secret.address)
+        if lib.secp256k1_ecdsa_sign_recoverable(self._context, signature, digest32, key, ffi.NULL, ffi.NULL) != 1:
+            raise AbortError("a scalar is zero or not reduced")
+        declassify(out)
+        compact, recovery_id = ffi.new("unsigned char[64]"), ffi.new("int *")
+        lib.secp256k1_ecdsa_recoverable_signature_serialize_compact(self._context, compact, recovery_id, signature)
+        return bytes(compact), int(recovery_id[0])
+
+    def ecdsa_recover(self, signature64: bytes, recovery_id: int, digest32: bytes) -> bytes:
+        """The public key that made a recoverable signature.  Raises CallerError (`signature.invalid`)."""
+        _check_digest(digest32)
+        signature, point = ffi.new("secp256k1_ecdsa_recoverable_signature *"), ffi.new("secp256k1_pubkey *")
+        parse = lib.secp256k1_ecdsa_recoverable_signature_parse_compact
+        if (
+            len(signature64) != SIGNATURE_BYTES
+            or recovery_id not in range(4)
+            or parse(self._context, signature, signature64, recovery_id) != 1
+            or lib.secp256k1_ecdsa_recover(self._context, point, signature, digest32) != 1
+        ):
+            raise CallerError("expected a recoverable signature over this digest", code="signature.invalid")
+        return self._bytes(point)
+
+    def ecdsa_verify(self, point: bytes, signature64: bytes, digest32: bytes) -> bool:
+        """Whether r || s with low s is a signature of `digest32` under `point`.
+
+        A high s counts as no signature.  Raises CallerError (`point.invalid`, `digest.size`).
+        """
+        _check_digest(digest32)
+        parsed, signature = self._parse(point), ffi.new("secp256k1_ecdsa_signature *")
+        return (
+            len(signature64) == SIGNATURE_BYTES
+            and lib.secp256k1_ecdsa_signature_parse_compact(self._context, signature, signature64) == 1
+            and lib.secp256k1_ecdsa_verify(self._context, signature, digest32, parsed) == 1
+        )
+
+
+def _encode(k: int) -> bytes:
+    return (k % ORDER).to_bytes(SCALAR_BYTES, "big")
+
+
+def _check_digest(digest32: bytes) -> None:
+    if len(digest32) != DIGEST_BYTES:
+        raise CallerError(f"expected a digest of 32 bytes, found {len(digest32)}", code="digest.size")
+
+
+def _invalid() -> CallerError:
+    return CallerError("expected a compressed point of the curve", code="point.invalid")
+
+
+SECP256K1 = Secp256k1Group()
