@@ -1,0 +1,158 @@
+"""What the gateway asks of its database: business verbs, each one durable transaction (specs/gateway-store.md).
+
+Rules: a write has reached the disk when its call returns; a response that holds a plaintext is never
+handed to the store; nothing here can sign, decrypt or authorise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kms.audit import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """One authorised request about to be executed."""
+
+    principal: str
+    idempotency_key: str
+    fingerprint: bytes
+    """32 bytes over method, path and body: tells a repeat from another request under the same key."""
+    intent: dict[str, Any]
+    """The audit entry written in the same transaction."""
+    now: int
+    expires_at: int
+    """Unix seconds after which the record may be forgotten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """Go on and execute; `again` marks a repeat whose response was not kept or never reached."""
+
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """The stored response of an identical earlier request."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """The outcome of an admitted request."""
+
+    principal: str
+    idempotency_key: str
+    status: int
+    body: bytes | None
+    """The response to repeat; None keeps none: for plaintext, where only `digest` and status stay."""
+    digest: bytes
+    """SHA-256 of the response."""
+    keep: bool
+    """False forgets the record, so that the request may be tried again (refusals and outages)."""
+    result: dict[str, Any]
+    """The audit entry written in the same transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDocument:
+    """One version of a signed control document: `envelope` is the exact JSON received."""
+
+    kind: str
+    subject: str
+    version: int
+    digest: bytes
+    envelope: bytes
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """One key as its nodes certified it."""
+
+    key: str
+    name: str
+    spec: str
+    usage: str
+    policy: str
+    record: bytes
+    """Msgpack of kms.keys.KeyRecord."""
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCeremony:
+    """A ceremony whose participants have all prepared: anybody may deliver `commit` to them again."""
+
+    session: bytes
+    key: str
+    commit: bytes
+    """Msgpack of the final enclave.wire.CeremonyRound."""
+    order: bytes
+    """Msgpack of what becomes the key's record once the nodes certify it (no credential)."""
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """What an earlier process left unfinished."""
+
+    requests: int = 0
+    ceremonies: tuple[StoredCeremony, ...] = field(default=())
+
+
+class Store(Protocol):
+    """The dozen verbs; every engine passes tests.kms.store_contract."""
+
+    async def recover(self, *, now: int) -> Interrupted:
+        """Close what an earlier process left open: its requests get an audit result, ceremonies are returned."""
+
+    async def admit(self, admission: Admission) -> Admitted | Replay:
+        """Take a request on, with its audit intent, or give the stored response of an identical one.
+
+        Raises ConflictError: `idempotency.in-flight`, `idempotency.other-request`.
+        """
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Record the outcome with its audit entry."""
+
+    async def put_document(self, document: StoredDocument, audit: dict[str, Any]) -> bool:
+        """Keep a document; False if this very one is already there.
+
+        Raises ConflictError (`document.stale`) unless its version is above the newest of its subject.
+        """
+
+    async def document(self, kind: str, subject: str) -> StoredDocument | None:
+        """The newest version of a document."""
+
+    async def documents(self) -> list[StoredDocument]:
+        """The newest version of every document, oldest receipt first."""
+
+    async def put_ceremony(self, ceremony: StoredCeremony) -> None:
+        """Keep the commit of a prepared ceremony before it is sent."""
+
+    async def ceremony(self, session: bytes) -> StoredCeremony | None:
+        """A ceremony by its session id."""
+
+    async def put_key(self, key: StoredKey, *, session: bytes | None = None) -> None:
+        """Keep a certified key, new or certified again, and finish the ceremony that made it."""
+
+    async def key(self, key: str) -> StoredKey | None:
+        """One key."""
+
+    async def keys(self, *, after: str, limit: int) -> list[StoredKey]:
+        """Keys with ids above `after`, in the order of ids."""
+
+    async def append_audit(self, value: dict[str, Any]) -> Entry:
+        """Link one more entry to the chain."""
+
+    async def audit(self, *, after: int, limit: int) -> list[Entry]:
+        """Entries with sequence numbers above `after`, in order."""
+
+    async def close(self) -> None:
+        """Finish what was handed over, then close."""
