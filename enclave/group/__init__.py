@@ -96,7 +96,7 @@ VERSION_FLOORS = {"PyNaCl": (1, 6, 2), "coincurve": (21, 0, 0)}
 """Oldest accepted releases.  PyNaCl below 1.6.2 bundles a libsodium that takes some points outside the
 prime-order subgroup for valid (CVE-2025-69277)."""
 
-_SODIUM_NAMES = [
+_SODIUM_NAMES = (
     "crypto_core_ed25519_add",
     "crypto_core_ed25519_sub",
     "crypto_core_ed25519_is_valid_point",
@@ -114,9 +114,9 @@ _SODIUM_NAMES = [
     "sodium_memcmp",
     "sodium_memzero",
     "sodium_mlock",
-]
+)
 
-_SECP256K1_NAMES = [
+_SECP256K1_NAMES = (
     "secp256k1_context_create",
     "secp256k1_context_destroy",
     "secp256k1_context_randomize",
@@ -137,7 +137,7 @@ _SECP256K1_NAMES = [
     "secp256k1_ecdsa_signature_parse_compact",
     "secp256k1_ecdsa_recoverable_signature_parse_compact",
     "secp256k1_ecdsa_recoverable_signature_serialize_compact",
-]
+)
 
 
 def check_primitives() -> None:

@@ -1,0 +1,38 @@
+"""Hashes and key derivation whose inputs and outputs stay in the arena: SHA-512 and HKDF-SHA256.
+
+`hashlib` digests are immutable `bytes` that nobody can erase, so secrets are hashed here instead.
+"""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from nacl._sodium import ffi, lib
+
+from enclave.secret import Secret
+
+SHA512_BYTES = 64
+
+
+def sha512(*parts: Secret | bytes) -> Secret:
+    """SHA-512 of the concatenated parts, secret and public, as a 64-byte secret.
+
+    At most SECRET_BYTES_MAX bytes in all: hash a long public message first.
+    """
+    sizes = [part.size if isinstance(part, Secret) else len(part) for part in parts]
+    out = Secret(SHA512_BYTES)
+    total = sum(sizes)
+    with Secret(max(total, 1)) as joined:
+        at = 0
+        for part, size in zip(parts, sizes, strict=True):
+            ffi.memmove(joined.p + at, part.p if isinstance(part, Secret) else part, size)
+            at += size
+        lib.crypto_hash_sha512(out.p, joined.p, total)
+    return out
+
+
+def hkdf_sha256(secret: Secret, *, salt: bytes | None, info: bytes, size: int = 32) -> Secret:
+    """HKDF-SHA256 (RFC 5869) of a secret into a new secret of `size` bytes."""
+    out = Secret(size)
+    HKDF(algorithm=SHA256(), length=size, salt=salt, info=info).derive_into(secret.view, out.view)
+    return out
