@@ -1,0 +1,284 @@
+"""Key certificates: what a key is, signed by the nodes that hold it (specs/key-certificates.md).
+
+A certificate counts with valid signatures of at least T of its own nodes, each under the identity
+key the reader verified evidence for: then one signer at least is honest.  Nothing about a key is
+believed from anywhere else, so a gateway cannot substitute keys or addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_ed25519_pk_to_curve25519, crypto_sign_open
+from nacl.exceptions import BadSignatureError
+
+from attestation.canonical import canonical_json, parse_json
+from attestation.envelope import b64url
+from attestation.errors import CodedError, DocumentError
+from enclave.errors import PeerError
+from enclave.fields import Fields
+from enclave.key_order import KeyOrder
+from enclave.key_specs import NODES_MAX, SHARES_NEEDED_MIN, SPECS, Custody, KeySpec, Usage, privacy_threshold
+from enclave.signing_key import PublicKey
+from enclave.wire import CertificateSignature, tagged
+
+__all__ = [
+    "KeyCertificate",
+    "KeyOrder",
+    "NodeShare",
+    "certificate_bytes",
+    "certificate_from_json",
+    "certificate_to_json",
+    "verify_certificate",
+]
+
+DOCUMENT_TYPE = "holdfast/key-certificate/v1"
+
+CERTIFICATE_BYTES_MAX = 64 << 10
+"""Largest certificate body in bytes: 16 nodes stay below 8 KiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeShare:
+    """One holder of the key: its slot, share index (from 1) and public share."""
+
+    slot: str
+    index: int
+    public_share: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCertificate:
+    """What the holders of a key sign about it."""
+
+    cluster: bytes
+    key: str
+    name: str
+    version: int
+    spec: KeySpec
+    usage: Usage
+    custody: Custody
+    shares_needed: int
+    nodes: tuple[NodeShare, ...]
+    assemblers: tuple[str, ...]
+    public_key: bytes
+    """As users see it: Ed25519 (32), secp256k1 compressed (33) or X25519 (32)."""
+    chain_code: bytes
+    policy: str
+    epoch: int
+    transcript: bytes
+    """Transcript hash of the ceremony that made these shares, 32 bytes."""
+    activated_at: int
+    group_key: bytes | None = None
+    """Ed25519 form of an X25519 key, else None."""
+
+    @classmethod
+    def parse(cls, body: bytes) -> KeyCertificate:
+        """Read a body strictly; raises PeerError (`certificate.malformed`)."""
+        try:
+            value = parse_json(body, bytes_max=CERTIFICATE_BYTES_MAX, depth_max=4)
+            if canonical_json(value) != body:
+                raise DocumentError("expected canonical JSON")
+        except DocumentError as error:
+            raise PeerError(error.detail, code="certificate.malformed") from None
+        fields = Fields(value, where="", error=_malformed)
+        fields.constant("type", DOCUMENT_TYPE)
+        spec = SPECS[fields.choice("spec", SPECS)]
+        certificate = cls(
+            cluster=fields.hexadecimal("cluster", size=32),
+            key=fields.identifier("key", "key"),
+            name=fields.label("name"),
+            version=fields.integer("version", 1),
+            spec=spec,
+            usage=Usage(fields.choice("usage", list(spec.usages))),
+            custody=Custody(fields.choice("custody", list(spec.custodies))),
+            shares_needed=fields.integer("shares_needed", SHARES_NEEDED_MIN, NODES_MAX),
+            nodes=tuple(_read_node(item, spec) for item in fields.each("nodes", low=1, high=NODES_MAX)),
+            assemblers=fields.texts("assemblers", high=NODES_MAX),
+            public_key=fields.hexadecimal("public_key", size=spec.public_key_bytes),
+            chain_code=fields.hexadecimal("chain_code", size=32),
+            policy=fields.identifier("policy", "pol"),
+            epoch=fields.integer("epoch", 1),
+            transcript=fields.hexadecimal("transcript", size=32),
+            activated_at=fields.integer("activated_at"),
+            group_key=fields.hexadecimal("group_key", size=32) if spec.name == "hpke-x25519" else None,
+        )
+        fields.constant("signing_quorum", certificate.signing_quorum)
+        fields.constant("privacy_threshold", certificate.privacy_threshold)
+        fields.done()
+        certificate._check(fields)
+        return certificate
+
+    def body(self) -> bytes:
+        """The canonical JSON bytes that are signed (under a tag, see `certificate_bytes`)."""
+        value: dict[str, Any] = {
+            "type": DOCUMENT_TYPE,
+            "cluster": self.cluster.hex(),
+            "key": self.key,
+            "name": self.name,
+            "version": self.version,
+            "spec": self.spec.name,
+            "usage": str(self.usage),
+            "custody": str(self.custody),
+            "shares_needed": self.shares_needed,
+            "signing_quorum": self.signing_quorum,
+            "privacy_threshold": self.privacy_threshold,
+            "nodes": [
+                {"slot": node.slot, "index": node.index, "public_share": node.public_share.hex()} for node in self.nodes
+            ],
+            "assemblers": list(self.assemblers),
+            "public_key": self.public_key.hex(),
+            "chain_code": self.chain_code.hex(),
+            "policy": self.policy,
+            "epoch": self.epoch,
+            "transcript": self.transcript.hex(),
+            "activated_at": self.activated_at,
+        }
+        if self.group_key is not None:
+            value["group_key"] = self.group_key.hex()
+        return canonical_json(value)
+
+    @property
+    def signing_quorum(self) -> int:
+        """Nodes that take part in one use."""
+        return self.spec.signing_quorum(self.custody, self.shares_needed)
+
+    @property
+    def privacy_threshold(self) -> int:
+        """Nodes that must collude, or break, to learn the key."""
+        return privacy_threshold(self.custody, self.shares_needed)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The slots that hold a share."""
+        return tuple(node.slot for node in self.nodes)
+
+    def node(self, slot: str) -> NodeShare | None:
+        """The holder in `slot`, or None."""
+        return next((node for node in self.nodes if node.slot == slot), None)
+
+    def _check(self, fields: Fields) -> None:
+        """What must hold between members."""
+        slots, indexes = {node.slot for node in self.nodes}, [node.index for node in self.nodes]
+        if len(slots) != len(self.nodes) or indexes != sorted(set(indexes)):
+            fields.refuse("expected distinct slots and rising indexes", "nodes")
+        if self.signing_quorum > len(self.nodes):
+            fields.refuse("more shares are needed than there are nodes", "shares_needed")
+        if (self.custody is Custody.RECONSTRUCT) != bool(self.assemblers):
+            fields.refuse("assemblers belong to custody reconstruct, and only to it", "assemblers")
+        points = [node.public_share for node in self.nodes]
+        points.append(self.public_key if self.group_key is None else self.group_key)
+        if not all(_is_point(self.spec.group, point) for point in points):
+            fields.refuse("expected points of the key's group", "public_key")
+        if self.group_key is not None and crypto_sign_ed25519_pk_to_curve25519(self.group_key) != self.public_key:
+            fields.refuse("public key is not the X25519 form of the group key", "group_key")
+
+
+def certificate_bytes(body: bytes) -> bytes:
+    """What a holder signs with its identity key."""
+    return tagged("key-certificate", body)
+
+
+def verify_certificate(
+    body: bytes,
+    signatures: Sequence[CertificateSignature],
+    *,
+    identities: Mapping[str, bytes],
+    cluster: bytes,
+    signers_min: int = SHARES_NEEDED_MIN,
+) -> KeyCertificate:
+    """The certificate, once T of its own nodes signed it under the identity keys the caller verified.
+
+    `identities` maps slot to the 32-byte identity key whose evidence the caller accepted.  A body
+    states its own T; a caller that knows the key's real T passes it as `signers_min`.
+
+    Raises PeerError: `certificate.malformed`, `certificate.cluster`, `certificate.signatures`.
+    """
+    certificate = KeyCertificate.parse(body)
+    if certificate.cluster != cluster:
+        raise PeerError("certificate is for another cluster", code="certificate.cluster")
+    message = certificate_bytes(body)
+    slots: set[str] = set()
+    keys: set[bytes] = set()
+    for item in signatures[: 4 * NODES_MAX]:
+        identity = identities.get(item.slot)
+        if identity is None or item.slot in slots or identity in keys or certificate.node(item.slot) is None:
+            continue
+        if item.body == body and item.identity_key == identity and _verifies(identity, message, item.signature):
+            slots.add(item.slot)
+            keys.add(identity)
+    needed = max(certificate.shares_needed, signers_min)
+    if len(slots) < needed:
+        raise PeerError(
+            f"expected signatures of {needed} attested nodes of the key, found {len(slots)}",
+            code="certificate.signatures",
+        )
+    return certificate
+
+
+def certificate_to_json(body: bytes, signatures: Sequence[CertificateSignature]) -> dict[str, Any]:
+    """The form in HTTP answers: body once, then who signed it."""
+    return {
+        "body": b64url(body),
+        "signatures": [
+            {
+                "slot": item.slot,
+                "boot_counter": item.boot_counter,
+                "identity_key": b64url(item.identity_key),
+                "signature": b64url(item.signature),
+            }
+            for item in signatures
+        ],
+    }
+
+
+def certificate_from_json(value: Any) -> tuple[bytes, tuple[CertificateSignature, ...]]:
+    """Body and signatures from an HTTP answer, unverified; raises PeerError (`certificate.malformed`)."""
+    fields = Fields(value, where="certificate", error=_malformed)
+    body = fields.base64("body", size_max=CERTIFICATE_BYTES_MAX)
+    signatures = tuple(
+        CertificateSignature(
+            slot=item.label("slot"),
+            boot_counter=item.integer("boot_counter"),
+            identity_key=item.base64("identity_key", size=32),
+            body=body,
+            signature=item.base64("signature", size=64),
+        )
+        for item in fields.each("signatures", high=4 * NODES_MAX)
+    )
+    fields.done()
+    return body, signatures
+
+
+def _malformed(detail: str) -> CodedError:
+    return PeerError(detail, code="certificate.malformed")
+
+
+def _read_node(fields: Fields, spec: KeySpec) -> NodeShare:
+    return NodeShare(
+        slot=fields.label("slot"),
+        index=fields.integer("index", 1, 255),
+        public_share=fields.hexadecimal("public_share", size=spec.point_bytes),
+    )
+
+
+def _is_point(group: str, point: bytes) -> bool:
+    if group == "ed25519":
+        return bool(crypto_core_ed25519_is_valid_point(point))
+    try:
+        PublicKey.parse("ES256K", point)
+    except DocumentError:
+        return False
+    return True
+
+
+def _verifies(identity_key: bytes, message: bytes, signature: bytes) -> bool:
+    if len(identity_key) != 32 or len(signature) != 64:
+        return False
+    try:
+        crypto_sign_open(signature + message, identity_key)
+    except BadSignatureError:
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""What kinds of keys exist: algorithm, allowed usages and custodies, and how many nodes each needs.
+
+Usage is fixed at creation so that a signature for one purpose is never valid for another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+SHARES_NEEDED_MIN = 2
+"""Below two, one node would hold the key."""
+
+NODES_MAX = 16
+"""Most nodes of one key: distributed key generation grows with the square."""
+
+ASSEMBLERS_MAX = 8
+"""Most enclaves that may see one key while using it."""
+
+ASSEMBLERS_DEFAULT = 2
+"""Assemblers of a `reconstruct` key whose order names none: one to work, one to take over."""
+
+
+class Custody(StrEnum):
+    """Where the private key can exist."""
+
+    THRESHOLD = "threshold"
+    RECONSTRUCT = "reconstruct"
+
+
+class Usage(StrEnum):
+    """What a key may be used for."""
+
+    EVM = "evm"
+    SOLANA = "solana"
+    GENERIC = "generic"
+    DECRYPT = "decrypt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySpec:
+    """One kind of key."""
+
+    name: str
+    group: str
+    """Group of the key generation: `ed25519` or `secp256k1`."""
+    usages: tuple[Usage, ...]
+    custodies: tuple[Custody, ...]
+    public_key_bytes: int
+    point_bytes: int
+    """Size of a public share."""
+    quorum_is_doubled: bool = False
+    """Whether custody `threshold` needs 2T - 1 signers (honest-majority ECDSA)."""
+
+    def signing_quorum(self, custody: Custody, shares_needed: int) -> int:
+        """How many nodes take part in one use of the key (an assembler not counted)."""
+        if custody is Custody.THRESHOLD and self.quorum_is_doubled:
+            return 2 * shares_needed - 1
+        return shares_needed
+
+
+SPECS: dict[str, KeySpec] = {
+    spec.name: spec
+    for spec in (
+        KeySpec(
+            name="ed25519",
+            group="ed25519",
+            usages=(Usage.SOLANA, Usage.GENERIC),
+            custodies=(Custody.THRESHOLD,),
+            public_key_bytes=32,
+            point_bytes=32,
+        ),
+        KeySpec(
+            name="secp256k1-ecdsa",
+            group="secp256k1",
+            usages=(Usage.EVM, Usage.GENERIC),
+            custodies=(Custody.RECONSTRUCT,),
+            public_key_bytes=33,
+            point_bytes=33,
+            quorum_is_doubled=True,
+        ),
+        KeySpec(
+            name="hpke-x25519",
+            group="ed25519",
+            usages=(Usage.DECRYPT,),
+            custodies=(Custody.THRESHOLD,),
+            public_key_bytes=32,
+            point_bytes=32,
+        ),
+    )
+}
+"""Every kind of key by name."""
+
+
+def privacy_threshold(custody: Custody, shares_needed: int) -> int:
+    """How many nodes must collude, or break, to learn the key."""
+    return 1 if custody is Custody.RECONSTRUCT else shares_needed
