@@ -57,7 +57,8 @@ class KeyCertificate:
     key: str
     name: str
     version: int
-    spec: KeySpec
+    spec: str
+    """Name of the key's kind in `enclave.key_specs.SPECS`."""
     usage: Usage
     custody: Custody
     shares_needed: int
@@ -79,10 +80,11 @@ class KeyCertificate:
         """Read a body strictly; raises PeerError (`certificate.malformed`)."""
         try:
             value = parse_json(body, bytes_max=CERTIFICATE_BYTES_MAX, depth_max=4)
-            if canonical_json(value) != body:
-                raise DocumentError("expected canonical JSON")
+            is_canonical = canonical_json(value) == body
         except DocumentError as error:
             raise PeerError(error.detail, code="certificate.malformed") from None
+        if not is_canonical:
+            raise PeerError("expected canonical JSON", code="certificate.malformed")
         fields = Fields(value, where="", error=_malformed)
         fields.constant("type", DOCUMENT_TYPE)
         spec = SPECS[fields.choice("spec", SPECS)]
@@ -91,7 +93,7 @@ class KeyCertificate:
             key=fields.identifier("key", "key"),
             name=fields.label("name"),
             version=fields.integer("version", 1),
-            spec=spec,
+            spec=spec.name,
             usage=Usage(fields.choice("usage", list(spec.usages))),
             custody=Custody(fields.choice("custody", list(spec.custodies))),
             shares_needed=fields.integer("shares_needed", SHARES_NEEDED_MIN, NODES_MAX),
@@ -119,7 +121,7 @@ class KeyCertificate:
             "key": self.key,
             "name": self.name,
             "version": self.version,
-            "spec": self.spec.name,
+            "spec": self.spec,
             "usage": str(self.usage),
             "custody": str(self.custody),
             "shares_needed": self.shares_needed,
@@ -141,9 +143,14 @@ class KeyCertificate:
         return canonical_json(value)
 
     @property
+    def kind(self) -> KeySpec:
+        """The facts of the key's spec."""
+        return SPECS[self.spec]
+
+    @property
     def signing_quorum(self) -> int:
         """Nodes that take part in one use."""
-        return self.spec.signing_quorum(self.custody, self.shares_needed)
+        return self.kind.signing_quorum(self.custody, self.shares_needed)
 
     @property
     def privacy_threshold(self) -> int:
@@ -170,7 +177,7 @@ class KeyCertificate:
             fields.refuse("assemblers belong to custody reconstruct, and only to it", "assemblers")
         points = [node.public_share for node in self.nodes]
         points.append(self.public_key if self.group_key is None else self.group_key)
-        if not all(_is_point(self.spec.group, point) for point in points):
+        if not all(_is_point(self.kind.group, point) for point in points):
             fields.refuse("expected points of the key's group", "public_key")
         if self.group_key is not None and crypto_sign_ed25519_pk_to_curve25519(self.group_key) != self.public_key:
             fields.refuse("public key is not the X25519 form of the group key", "group_key")

@@ -34,7 +34,8 @@ class KeyOrder:
     """A checked order; slots are in roster order, so that every reader numbers them alike."""
 
     name: str
-    spec: KeySpec
+    spec: str
+    """Name of the key's kind in `enclave.key_specs.SPECS`."""
     usage: Usage
     custody: Custody
     nodes: tuple[str, ...]
@@ -63,7 +64,7 @@ class KeyOrder:
         shares_needed = _read_shares_needed(fields, spec, custody, nodes)
         order = cls(
             name=name,
-            spec=spec,
+            spec=spec.name,
             usage=usage,
             custody=custody,
             nodes=nodes,
@@ -81,9 +82,14 @@ class KeyOrder:
         return dict(enumerate(self.nodes, start=1))
 
     @property
+    def kind(self) -> KeySpec:
+        """The facts of the key's spec."""
+        return SPECS[self.spec]
+
+    @property
     def signing_quorum(self) -> int:
         """Nodes that take part in one use."""
-        return self.spec.signing_quorum(self.custody, self.shares_needed)
+        return self.kind.signing_quorum(self.custody, self.shares_needed)
 
     @property
     def privacy_threshold(self) -> int:
