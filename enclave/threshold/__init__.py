@@ -1,0 +1,1 @@
+"""How do several nodes use one key that none of them has?  Secret sharing, key generation and threshold protocols."""

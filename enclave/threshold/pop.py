@@ -1,0 +1,43 @@
+"""Schnorr proof of possession of a secret scalar: stops a dealer from cancelling the others' keys.
+
+Source: SimplPedPoP (Crites, Komlo, Maller, CRYPTO 2021/1375), section on key generation; domain separation and
+bound context are ours (specs/dkg.md section 4).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from enclave.errors import AbortError, CallerError
+from enclave.group import Group
+from enclave.secret import Secret
+from enclave.threshold.scalars import decode_public
+
+_TAG = "dkg-proof-of-possession"
+
+
+class Proof(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Commitment point and response scalar in the group's encoding."""
+
+    commitment: bytes
+    response: bytes
+
+
+def prove(group: Group, secret: Secret, public: bytes, context: bytes) -> Proof:
+    """Proof that the maker knows `secret` with public point `public`, bound to `context`."""
+    with group.random_scalar() as nonce:
+        commitment = group.base_mult(nonce)
+        challenge = group.hash_to_scalar(_TAG, context, public, commitment)
+        with group.mul_public(secret, challenge) as product, group.add(nonce, product) as response:
+            return Proof(commitment, group.scalar_to_public_bytes(response))
+
+
+def verify(group: Group, public: bytes, context: bytes, proof: Proof) -> bool:
+    """Whether the proof holds; `public` must already be a validated point.  Hostile proofs give False."""
+    try:
+        group.validate_point(proof.commitment)
+        challenge = group.hash_to_scalar(_TAG, context, public, proof.commitment)
+        expected = group.point_add(proof.commitment, group.mult_public(challenge, public))
+        return group.base_mult_public(decode_public(group, proof.response)) == expected
+    except (AbortError, CallerError):
+        return False

@@ -1,0 +1,74 @@
+"""Feldman verification: every holder checks its share against the dealer's public commitments.
+
+Rules kept (specs/shares.md): points are validated once, on arrival, by check_commitments; a share is compared
+only through its public point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from enclave.errors import AbortError, CallerError, PeerError
+from enclave.group import Group
+from enclave.secret import Secret
+
+
+def check_commitments(group: Group, commitments: Sequence[bytes], count: int, *, dealer: str) -> None:
+    """Raises PeerError (`commitment.invalid`) naming `dealer` unless these are `count` valid points."""
+    if len(commitments) != count:
+        raise PeerError(
+            f"expected {count} commitments, found {len(commitments)}", culprits=[dealer], code="commitment.invalid"
+        )
+    for point in commitments:
+        try:
+            group.validate_point(point)
+        except CallerError:
+            raise PeerError("a commitment is not a valid point", culprits=[dealer], code="commitment.invalid") from None
+
+
+def public_share(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
+    """The public point of the share at `i`: the committed polynomial evaluated in the exponent.
+
+    Raises AbortError when that point, or one on the way, is the identity.
+    """
+    value = commitments[-1]
+    for commitment in reversed(commitments[:-1]):
+        if i != 1:
+            value = group.mult_public(i, value)
+        value = group.point_add(value, commitment)
+    return value
+
+
+def public_share_through_zero(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
+    """As public_share, for a polynomial with constant zero (refresh): `commitments` start at the linear term."""
+    return group.mult_public(i, public_share(group, commitments, i))
+
+
+def verify_share(group: Group, share: Secret, i: int, commitments: Sequence[bytes], *, dealer: str = "") -> None:
+    """Raises PeerError (`share.invalid`) naming `dealer` unless `share` is the committed polynomial's value at `i`."""
+    compare_share(group, share, lambda: public_share(group, commitments, i), dealer=dealer)
+
+
+def verify_share_through_zero(
+    group: Group, share: Secret, i: int, commitments: Sequence[bytes], *, dealer: str = ""
+) -> None:
+    """As verify_share, for a polynomial with constant zero (refresh)."""
+    compare_share(group, share, lambda: public_share_through_zero(group, commitments, i), dealer=dealer)
+
+
+def sum_commitments(group: Group, dealings: Iterable[Sequence[bytes]]) -> tuple[bytes, ...]:
+    """The commitments to the sum of the dealt polynomials; raises AbortError if one is the identity."""
+    columns = list(zip(*dealings, strict=True))
+    return tuple(column[0] if len(column) == 1 else group.point_add(*column) for column in columns)
+
+
+def compare_share(group: Group, share: Secret, expected: Callable[[], bytes], *, dealer: str) -> None:
+    """Raises PeerError (`share.invalid`) naming `dealer` unless the share's public point is the expected one."""
+    culprits = [dealer] if dealer else []
+    try:
+        matches = group.base_mult(share) == expected()
+    except AbortError:
+        # An honest dealer meets the identity with probability 2^-252.
+        matches = False
+    if not matches:
+        raise PeerError("share does not match its dealer's commitments", culprits=culprits, code="share.invalid")
