@@ -1,0 +1,194 @@
+"""A key as its nodes certified it: the only form in which this library hands out a public key or an address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from attestation.envelope import b64url_decode
+from attestation.errors import CodedError, DocumentError
+from enclave.addresses import evm_address, solana_address
+from enclave.certificate import KeyCertificate, verify_certificate
+from enclave.wire import CertificateSignature
+from kms.client.attestor import Attestor
+from kms.client.errors import VerificationError
+from kms.client.verification import member
+
+SIGNATURES_MAX = 64
+"""Most signatures looked at: no cluster has more slots."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertifiedKey:
+    """A verified key record; what no node signs (state, labels) is in `informative`."""
+
+    certificate: KeyCertificate
+    signers: tuple[str, ...]
+    """Slots whose signature was there; at least `shares_needed` of them verified."""
+    attested: bool
+    """Whether the signers' evidence was verified (False only after insecure_skip_attestation)."""
+    informative: dict[str, Any]
+    """`state` and `labels` as the gateway tells them."""
+
+    @property
+    def key(self) -> str:
+        """The key's id."""
+        return str(self.certificate.key)
+
+    @property
+    def resource(self) -> str:
+        """What a token for this key names."""
+        return f"{self.key}/{self.certificate.version}"
+
+    @property
+    def public_key(self) -> bytes:
+        """32 bytes (Ed25519, X25519) or 33 (secp256k1, compressed)."""
+        return self.certificate.public_key
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Chain -> address, computed here from the certified public key."""
+        return addresses_of(self.certificate.usage, self.certificate.public_key)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record for machines; bytes in hex."""
+        certificate = self.certificate
+        return {
+            "key": self.key,
+            "version": certificate.version,
+            "name": certificate.name,
+            "spec": str(certificate.spec),
+            "usage": str(certificate.usage),
+            "custody": str(certificate.custody),
+            "state": self.informative.get("state"),
+            "public_key": self.public_key.hex(),
+            "addresses": self.addresses,
+            "policy": certificate.policy,
+            "shares_needed": certificate.shares_needed,
+            "signing_quorum": certificate.signing_quorum,
+            "privacy_threshold": certificate.privacy_threshold,
+            "nodes": [node.slot for node in certificate.nodes],
+            "assemblers": list(certificate.assemblers),
+            "epoch": certificate.epoch,
+            "activated_at": certificate.activated_at,
+            "labels": self.informative.get("labels") or {},
+            "certified_by": list(self.signers),
+            "attested": self.attested,
+        }
+
+
+class CertificateChecker(Protocol):
+    """Decides whether a certificate counts."""
+
+    attested: bool
+
+    async def check(self, body: bytes, signatures: Sequence[CertificateSignature], cluster: bytes) -> KeyCertificate:
+        """The certificate; raises VerificationError."""
+        ...
+
+
+class AttestedChecker:
+    """A certificate counts with signatures of enough nodes whose evidence this client verified itself."""
+
+    attested = True
+
+    def __init__(self, attestor: Attestor) -> None:
+        self._attestor = attestor
+
+    async def check(self, body: bytes, signatures: Sequence[CertificateSignature], cluster: bytes) -> KeyCertificate:
+        """Verify; looks at the nodes again once if that may help, because identity keys change at each boot."""
+        view = await self._attestor.view()
+        try:
+            return verify_certificate(body, signatures, identities=view.identities, cluster=cluster)
+        except CodedError:
+            view = await self._attestor.refresh(view)
+        try:
+            return verify_certificate(body, signatures, identities=view.identities, cluster=cluster)
+        except CodedError as error:
+            raise _untrusted(error) from None
+
+
+class UncheckedChecker:
+    """Takes identity keys as the gateway tells them (insecure_skip_attestation): only form and consistency count."""
+
+    attested = False
+
+    async def check(self, body: bytes, signatures: Sequence[CertificateSignature], cluster: bytes) -> KeyCertificate:
+        """Verify the signatures under whatever keys came with them."""
+        told = {signature.slot: signature.identity_key for signature in signatures}
+        try:
+            return verify_certificate(body, signatures, identities=told, cluster=cluster)
+        except CodedError as error:
+            raise _untrusted(error) from None
+
+
+async def certified_key(record: Any, *, key: str | None, checker: CertificateChecker, cluster: bytes) -> CertifiedKey:
+    """The verified form of a key record the gateway sent; `key` is the id that was asked for.
+
+    Raises VerificationError: `verify.certificate`, `verify.resource`, `verify.public-key`,
+    `verify.address`, `verify.record`.
+    """
+    offered = member(record, "certificate", dict)
+    body, signatures = _read(offered)
+    certificate = await checker.check(body, signatures, cluster)
+    if key is not None and certificate.key != key:
+        raise VerificationError(f"asked for {key}, the certificate is of {certificate.key}", code="verify.resource")
+    certified = CertifiedKey(
+        certificate=certificate,
+        signers=tuple(sorted({signature.slot for signature in signatures})),
+        attested=checker.attested,
+        informative={name: record[name] for name in ("state", "labels") if name in record},
+    )
+    _compare(record, certified)
+    return certified
+
+
+def addresses_of(usage: str, public_key: bytes) -> dict[str, str]:
+    """The addresses a key of this usage has."""
+    if usage == "evm":
+        return {"evm": evm_address(public_key)}
+    if usage == "solana":
+        return {"solana": solana_address(public_key)}
+    return {}
+
+
+def _compare(record: dict[str, Any], certified: CertifiedKey) -> None:
+    """Whatever the gateway says beside the certificate must agree with it; silence is fine."""
+    certificate = certified.certificate
+    proven = certified.to_json()
+    told_key = record.get("public_key")
+    if told_key is not None and told_key != certificate.public_key.hex():
+        raise VerificationError("the public key is not the certified one", code="verify.public-key")
+    for chain, address in (record.get("addresses") or {}).items():
+        if proven["addresses"].get(chain) != address:
+            raise VerificationError(f"the {chain} address is not that of the certified key", code="verify.address")
+    for name in ("key", "policy", "name", "version", "spec", "usage", "custody", "shares_needed",
+                 "signing_quorum", "privacy_threshold", "assemblers"):  # fmt: skip
+        if name in record and record[name] != proven[name]:
+            raise VerificationError(f"the {name} is not the certified one", code="verify.record")
+
+
+def _read(offered: dict[str, Any]) -> tuple[bytes, list[CertificateSignature]]:
+    try:
+        body = b64url_decode(offered["body"])
+        return body, [
+            CertificateSignature(
+                slot=item["slot"],
+                boot_counter=item["boot_counter"],
+                identity_key=b64url_decode(item["identity_key"]),
+                body=body,
+                signature=b64url_decode(item["signature"]),
+            )
+            for item in offered["signatures"][:SIGNATURES_MAX]
+        ]
+    except (KeyError, TypeError, DocumentError):
+        raise VerificationError("the certificate does not have its stated form", code="verify.malformed") from None
+
+
+def _untrusted(error: CodedError) -> VerificationError:
+    return VerificationError(
+        f"key certificate: {error.detail}",
+        code="verify.certificate",
+        hint="fewer verified nodes than the key needs signed it; `kms nodes attest` shows what failed",
+    )

@@ -1,0 +1,139 @@
+"""Keys: create, look up, switch off and on.  Every record handed out was verified first."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from attestation.canonical import canonical_json
+from enclave.ids import check_id, check_name, new_id
+from kms.client.caller import Caller
+from kms.client.certified import CertificateChecker, CertifiedKey, certified_key
+from kms.client.documents import KeyState, next_sequence, put_document
+from kms.client.errors import VerificationError
+from kms.client.verification import member
+
+PAGE_SIZE = 100
+"""Keys asked for at once."""
+
+SPEC_OF_USAGE = {
+    "evm": "secp256k1-ecdsa",
+    "solana": "ed25519",
+    "generic": "ed25519",
+    "decrypt": "hpke-x25519",
+}
+"""The spec a usage means when none is given."""
+
+
+class Keys:
+    """`client.keys`."""
+
+    def __init__(self, caller: Caller, checker: CertificateChecker) -> None:
+        self._caller = caller
+        self._checker = checker
+        self._certified: dict[str, CertifiedKey] = {}
+
+    async def create(
+        self,
+        name: str,
+        *,
+        usage: str,
+        policy: str,
+        spec: str | None = None,
+        custody: str | None = None,
+        shares_needed: int = 3,
+        nodes: Sequence[str] | None = None,
+        assemblers: Sequence[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> CertifiedKey:
+        """Have the nodes generate a key; returns once enough attested nodes certified it.
+
+        `usage` is evm, solana, generic or decrypt and fixed for life; `policy` says who may use it.
+        Raises VerificationError if the certified key is not the one that was ordered.
+        """
+        spec = spec or SPEC_OF_USAGE.get(usage, usage)
+        order: dict[str, Any] = {
+            "name": check_name(name),
+            "spec": spec,
+            "usage": usage,
+            "custody": custody or ("reconstruct" if spec == "secp256k1-ecdsa" else "threshold"),
+            "shares_needed": shares_needed,
+            "policy": check_id(policy, "pol"),
+            "labels": dict(labels or {}),
+        }
+        if nodes is not None:
+            order["nodes"] = list(nodes)
+        if assemblers is not None:
+            order["assemblers"] = list(assemblers)
+        answer = await self._caller.call(
+            "POST",
+            "/v1/keys",
+            act="keys.create",
+            body=canonical_json(order),
+            headers={"Idempotency-Key": idempotency_key or new_id("op")},
+        )
+        certified = await self._verify(answer, key=None)
+        _check_order(order, certified)
+        return self._keep(certified)
+
+    async def get(self, key: str) -> CertifiedKey:
+        """The key's verified record, asked for anew."""
+        check_id(key, "key")
+        answer = await self._caller.call("GET", f"/v1/keys/{key}", act="keys.get", resource=key)
+        return self._keep(await self._verify(answer, key=key))
+
+    async def certified(self, key: str) -> CertifiedKey:
+        """As `get`, from memory where possible: what is certified never changes within a key version."""
+        return self._certified.get(key) or await self.get(key)
+
+    async def list(self) -> AsyncIterator[CertifiedKey]:
+        """Every key this principal may see, each verified."""
+        cursor = ""
+        while True:
+            query = {"limit": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
+            answer = await self._caller.call("GET", "/v1/keys", act="keys.list", query=query)
+            for record in member(answer, "keys", list):
+                yield self._keep(await self._verify(record, key=None))
+            following = answer.get("next_cursor") or answer.get("cursor")
+            if not following or following == cursor:
+                return
+            cursor = str(following)
+
+    async def disable(self, key: str) -> Any:
+        """Stop every use of the key; one operator's signature is enough."""
+        return await self._put_state(key, "disabled", "disable")
+
+    async def enable(self, key: str) -> Any:
+        """Allow use of the key again."""
+        return await self._put_state(key, "enabled", "enable")
+
+    async def _put_state(self, key: str, state: str, verb: str) -> Any:
+        document = KeyState(
+            cluster=self._caller.cluster,
+            key=check_id(key, "key"),
+            state=state,
+            sequence=next_sequence(),
+            issued_at=self._caller.clock(),
+        )
+        return await put_document(self._caller, "POST", f"/v1/keys/{key}/{verb}", document)
+
+    async def _verify(self, record: Any, *, key: str | None) -> CertifiedKey:
+        return await certified_key(record, key=key, checker=self._checker, cluster=self._caller.cluster)
+
+    def _keep(self, certified: CertifiedKey) -> CertifiedKey:
+        known = self._certified.get(certified.key)
+        if known is not None and known.public_key != certified.public_key:
+            raise VerificationError(f"{certified.key} had another public key before", code="verify.public-key")
+        self._certified[certified.key] = certified
+        return certified
+
+
+def _check_order(order: Mapping[str, Any], certified: CertifiedKey) -> None:
+    """A new key must be the one ordered, not another of the cluster's keys with a valid certificate."""
+    made = certified.to_json()
+    for name in ("name", "spec", "usage", "custody", "shares_needed", "policy", "nodes", "assemblers"):
+        if name in order and made[name] != order[name] and sorted(made[name]) != sorted(order[name]):
+            raise VerificationError(
+                f"ordered {name} {order[name]!r}, the certificate says {made[name]!r}", code="verify.order"
+            )

@@ -1,0 +1,96 @@
+"""Check returned signatures under the certified key with libsodium and libsecp256k1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import coincurve
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+
+from attestation.envelope import b64url_decode
+from attestation.errors import DocumentError
+from kms.client.errors import VerificationError
+
+SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""SEC 2 version 2.0, section 2.4.1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EcdsaSignature:
+    """A low-s ECDSA signature with the parity that recovers the public key."""
+
+    r: int
+    s: int
+    y_parity: int
+
+    @property
+    def compact(self) -> bytes:
+        """r || s, 64 bytes."""
+        return self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big")
+
+    @property
+    def der(self) -> bytes:
+        """The ASN.1 form."""
+        recoverable = self.compact + bytes([self.y_parity])
+        der: bytes = coincurve.ecdsa.cdata_to_der(
+            coincurve.ecdsa.recoverable_convert(coincurve.ecdsa.deserialize_recoverable(recoverable))
+        )
+        return der
+
+    @property
+    def eth65(self) -> bytes:
+        """r || s || v with v = 27 + parity, the form wallets expect for EIP-191."""
+        return self.compact + bytes([27 + self.y_parity])
+
+    def to_json(self) -> dict[str, Any]:
+        """Members for a result object."""
+        return {
+            "r": f"{self.r:064x}",
+            "s": f"{self.s:064x}",
+            "y_parity": self.y_parity,
+            "signature": self.eth65.hex(),
+            "der": self.der.hex(),
+        }
+
+
+def check_ed25519(signature: dict[str, Any], public_key: bytes, message: bytes) -> bytes:
+    """The 64 bytes, once they verify; raises VerificationError (`verify.signature`)."""
+    try:
+        data = b64url_decode(signature.get("ed25519"))
+        VerifyKey(public_key).verify(message, data)
+    except (BadSignatureError, DocumentError, ValueError, TypeError):
+        raise _bad() from None
+    return data
+
+
+def check_ecdsa(signature: dict[str, Any], public_key: bytes, digest: bytes) -> EcdsaSignature:
+    """The signature, once it is low-s and recovers `public_key` (33 bytes); raises VerificationError."""
+    r, s, parity = (signature.get(name) for name in ("r", "s", "y_parity"))
+    if not isinstance(r, str) or not isinstance(s, str) or type(parity) is not int or parity not in (0, 1):
+        raise _bad()
+    try:
+        value = EcdsaSignature(r=_scalar(r), s=_scalar(s), y_parity=parity)
+        recovered = coincurve.PublicKey.from_signature_and_message(
+            value.compact + bytes([parity]), digest, hasher=None
+        ).format()
+    except Exception:
+        # libsecp256k1's wrapper raises bare Exception for points that do not exist.
+        raise _bad() from None
+    if recovered != public_key or value.s > SECP256K1_ORDER // 2:
+        raise _bad()
+    return value
+
+
+def _scalar(text: str) -> int:
+    value = int.from_bytes(bytes.fromhex(text.removeprefix("0x")), "big")
+    if not 0 < value < SECP256K1_ORDER:
+        raise ValueError
+    return value
+
+
+def _bad() -> VerificationError:
+    return VerificationError(
+        "the answer is not a signature of the certified key over this request", code="verify.signature"
+    )

@@ -1,0 +1,134 @@
+"""Signatures: ask for one, and check it against the certified key before handing it out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from attestation.canonical import canonical_json
+from attestation.envelope import b64url
+from enclave.payload import Payload, parse_sign_body, signed_transaction, transaction_hash
+from kms.client.caller import Caller
+from kms.client.certified import CertifiedKey
+from kms.client.errors import VerificationError
+from kms.client.keys import Keys
+from kms.client.signature_check import EcdsaSignature, check_ecdsa, check_ed25519
+from kms.client.verification import member
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A verified signature; the members of the other scheme are None."""
+
+    key: str
+    kind: str
+    request_id: str
+    """Hex SHA-256 of the request token."""
+    signers: tuple[str, ...]
+    """Slots that took part, as the gateway tells it."""
+    ed25519: bytes | None = None
+    """64 bytes."""
+    ecdsa: EcdsaSignature | None = None
+    raw_transaction: str | None = None
+    """`0x...`, ready to broadcast; built here from the fields that were asked for."""
+    transaction_hash: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The result for machines; bytes in hex."""
+        value: dict[str, Any] = {
+            "key": self.key,
+            "kind": self.kind,
+            "request_id": self.request_id,
+            "signers": list(self.signers),
+        }
+        if self.ed25519 is not None:
+            value["signature"] = self.ed25519.hex()
+        if self.ecdsa is not None:
+            value |= self.ecdsa.to_json()
+        if self.raw_transaction is not None:
+            value |= {"raw_transaction": self.raw_transaction, "transaction_hash": self.transaction_hash}
+        return value
+
+
+class Signing:
+    """`client.sign`: one method per payload kind."""
+
+    def __init__(self, caller: Caller, keys: Keys) -> None:
+        self._caller = caller
+        self._keys = keys
+
+    async def evm_transaction(
+        self, key: str, transaction: Mapping[str, Any], *, not_after: int | None = None
+    ) -> Signed:
+        """Sign a type 0 or type 2 transaction given by its fields (specs/payloads.md)."""
+        return await self.payload(key, {"kind": "evm_transaction", "transaction": dict(transaction)}, not_after)
+
+    async def eip191(self, key: str, message: bytes, *, not_after: int | None = None) -> Signed:
+        """Sign an EIP-191 personal message."""
+        return await self.payload(key, {"kind": "eip191", "message": b64url(message)}, not_after)
+
+    async def solana_message(self, key: str, message: bytes, *, not_after: int | None = None) -> Signed:
+        """Sign a serialized Solana message (legacy or v0)."""
+        return await self.payload(key, {"kind": "solana_message", "message": b64url(message)}, not_after)
+
+    async def message(self, key: str, message: bytes, *, not_after: int | None = None) -> Signed:
+        """Sign bytes with an Ed25519 key; refused if they could be a Solana transaction and the key is one's."""
+        return await self.payload(key, {"kind": "message", "message": b64url(message)}, not_after)
+
+    async def digest(self, key: str, digest: bytes, *, not_after: int | None = None) -> Signed:
+        """Sign 32 bytes blindly; policies refuse it unless they say otherwise."""
+        return await self.payload(key, {"kind": "digest", "digest": b64url(digest)}, not_after)
+
+    async def payload(self, key: str, value: Mapping[str, Any], not_after: int | None = None) -> Signed:
+        """Sign any payload kind given as its JSON body.
+
+        Raises CallerError before anything is sent if the payload is malformed; VerificationError
+        (`verify.signature`, `verify.transaction`, `verify.resource`) if the answer is not a signature of
+        the certified key over exactly this payload.
+        """
+        certified = await self._keys.certified(key)
+        body = canonical_json(dict(value) | ({"not_after": not_after} if not_after is not None else {}))
+        certificate = certified.certificate
+        payload = parse_sign_body(body, certificate.usage, certificate.spec)
+        path = f"/v1/keys/{key}/sign"
+        token = self._caller.token("POST", path, act="sign", resource=certified.resource, body=body)
+        answer = await self._caller.send("POST", path, token=token, body=body)
+        return checked_signature(answer, certified, payload, request_id=request_id_of(token))
+
+
+def request_id_of(token: str) -> bytes:
+    """SHA-256 of a token made by this library, whose ECDSA signatures are low-s already."""
+    return hashlib.sha256(token.encode("ascii")).digest()
+
+
+def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *, request_id: bytes) -> Signed:
+    """The verified result of one sign answer; raises VerificationError."""
+    if answer.get("key", certified.key) != certified.key:
+        raise VerificationError("the answer is about another key", code="verify.resource")
+    signature = member(answer, "signature", dict)
+    signers = answer.get("signers")
+    facts: dict[str, Any] = {
+        "key": certified.key,
+        "kind": str(payload.kind),
+        "request_id": request_id.hex(),
+        "signers": tuple(str(slot) for slot in signers) if isinstance(signers, list) else (),
+    }
+    if certified.certificate.spec == "ed25519":
+        assert payload.message is not None
+        return Signed(**facts, ed25519=check_ed25519(signature, certified.public_key, payload.message))
+    assert payload.digest is not None
+    ecdsa = check_ecdsa(signature, certified.public_key, payload.digest)
+    if payload.kind != "evm_transaction":
+        return Signed(**facts, ecdsa=ecdsa)
+    raw = signed_transaction(payload, ecdsa.r, ecdsa.s, ecdsa.y_parity)
+    told = signature.get("raw_transaction", answer.get("raw_transaction"))
+    if told is not None and told != "0x" + raw.hex():
+        raise VerificationError("the raw transaction is not the one that was signed", code="verify.transaction")
+    return Signed(
+        **facts,
+        ecdsa=ecdsa,
+        raw_transaction="0x" + raw.hex(),
+        transaction_hash="0x" + transaction_hash(raw).hex(),
+    )

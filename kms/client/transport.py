@@ -1,0 +1,144 @@
+"""HTTP to the gateway: bytes out, bytes in, problems as typed errors.  Believes nothing it carries."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from attestation.canonical import parse_json
+from attestation.errors import DocumentError
+from kms.client.errors import ConfigurationError, RequestRefusedError, UnavailableError
+
+ANSWER_BYTES_MAX = 8 << 20
+"""Largest answer read into memory: a full page of keys with certificates stays far below."""
+
+TIMEOUT_S = 30.0
+"""Default time for one exchange; key ceremonies on a loaded machine take a few seconds."""
+
+_UNAVAILABLE = frozenset({502, 503, 504})
+
+
+class Transport:
+    """One gateway's URL and its connections."""
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(f"expected an http or https URL, found {url[:80]!r}")
+        self.url = url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; the object can be used again."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        token: str | None = None,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        """The answer's body; raises RequestRefusedError or UnavailableError.
+
+        `body` goes out byte for byte: the token's body digest is over exactly these bytes.
+        """
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, raise_for_status=False)
+        sent = dict(headers or {})
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        try:
+            async with self._session.request(
+                method, self.url + path, data=body, params=query, headers=sent, allow_redirects=False
+            ) as answer:
+                content = await _read(answer)
+                status = answer.status
+        except TimeoutError:
+            raise UnavailableError("the gateway did not answer in time", code="unavailable.timeout") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnavailableError(
+                f"cannot reach {self.url}: {_reason(error)}",
+                code="unavailable.connection",
+                hint="is the gateway running? `kms dev` starts one on this machine",
+            ) from None
+        if status >= 300:
+            raise problem(status, content)
+        return content
+
+    async def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        token: str | None = None,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Any:
+        """As `send`, parsed strictly."""
+        content = await self.send(method, path, body=body, token=token, query=query, headers=headers)
+        try:
+            return parse_json(content, bytes_max=ANSWER_BYTES_MAX)
+        except DocumentError as error:
+            raise UnavailableError(
+                f"the answer is not the JSON of a gateway: {error.detail}", code="unavailable.malformed"
+            ) from None
+
+
+def problem(status: int, content: bytes) -> RequestRefusedError:
+    """The typed error of a problem+json answer; foreign bodies (a proxy's page) become a plain one."""
+    try:
+        value = parse_json(content)
+    except DocumentError:
+        value = {}
+    if not isinstance(value, dict):
+        value = {}
+    kind = UnavailableError if status in _UNAVAILABLE else RequestRefusedError
+    culprits = value.get("culprits")
+    return kind(
+        _text(value.get("detail")) or _text(value.get("title")) or f"HTTP status {status}",
+        code=_text(value.get("code")) or f"http.{status}",
+        hint=_text(value.get("hint")),
+        status=status,
+        request_id=_text(value.get("request_id")),
+        culprits=tuple(str(slot) for slot in culprits) if isinstance(culprits, list) else (),
+    )
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for chunk in answer.content.iter_any():
+        content += chunk
+        if len(content) > ANSWER_BYTES_MAX:
+            raise UnavailableError(f"answer larger than {ANSWER_BYTES_MAX} bytes", code="unavailable.too-large")
+    return bytes(content)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or type(error.os_error).__name__
+    return str(error)[:200] or type(error).__name__
+
+
+def _text(value: Any) -> str | None:
+    return value[:2000] if isinstance(value, str) and value else None

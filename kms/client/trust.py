@@ -1,0 +1,33 @@
+"""What a client believes before it talks to anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kms.client.errors import ConfigurationError
+
+CLUSTER_ID_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustAnchors:
+    """The pinned cluster: everything else (roster, measurements, registry members) follows from its id."""
+
+    cluster_id: bytes
+    """SHA-256 of the canonical first roster, 32 bytes."""
+    simulated_root: bytes | None = None
+    """DER certificate of a development cluster's simulated root; None accepts vendors' roots only."""
+    roster: bytes | None = None
+    """A roster envelope the client already holds: the start of the signed chain to a newer one."""
+
+    def __post_init__(self) -> None:
+        if len(self.cluster_id) != CLUSTER_ID_BYTES:
+            raise ConfigurationError(f"expected a cluster id of 32 bytes, found {len(self.cluster_id)}")
+
+    @classmethod
+    def pinned(cls, cluster_id_hex: str) -> TrustAnchors:
+        """Anchors of a production cluster from its id in hex."""
+        try:
+            return cls(cluster_id=bytes.fromhex(cluster_id_hex))
+        except ValueError:
+            raise ConfigurationError("expected a cluster id of 64 hex digits") from None

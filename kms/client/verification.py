@@ -1,0 +1,192 @@
+"""Verify a cluster from here: roster, collateral, registry snapshot, and fresh evidence of every node.
+
+Steps (specs/client-verification.md):
+ 1. roster      its id is the pinned cluster id; its operators' quorum signed it
+ 2. environment a simulated root counts only if the client pinned the very same one
+ 3. collateral  read as offered; the verifier checks its signatures and dates
+ 4. registry    the members' quorum signed it, it is fresh, and it is not older than one seen before
+ 5. nodes       each answers this client's own nonce; enclave.presentation checks the rest
+One node that fails does not fail the cluster: it has no identity here, so its signatures do not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from attestation.collateral import Collateral
+from attestation.envelope import Envelope, b64url, b64url_decode
+from attestation.errors import CodedError, DocumentError
+from attestation.proof_of_cloud.snapshot import RegistrySnapshot
+from attestation.verifier import Verifier
+from enclave.presentation import PeerStanding, check_presentation
+from enclave.roster import Roster
+from enclave.wire import Presentation, decode_as
+from kms.client.errors import VerificationError
+from kms.client.transport import Transport
+from kms.client.trust import TrustAnchors
+
+NONCE_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCheck:
+    """What this client found out about one slot: a standing, or the error that says why not."""
+
+    slot: str
+    standing: PeerStanding | None
+    error: CodedError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """A verified picture of the cluster at one moment."""
+
+    roster: Roster
+    nodes: Mapping[str, NodeCheck]
+    registry_sequence: int
+    checked_at: int
+    """Unix seconds."""
+
+    @property
+    def identities(self) -> dict[str, bytes]:
+        """Slot -> identity key (Ed25519, 32 bytes) of every node whose evidence was verified."""
+        return {slot: check.standing.identity.identity_key for slot, check in self.nodes.items() if check.standing}
+
+    @property
+    def valid_until(self) -> int:
+        """Earliest expiry (Unix seconds) of what the verdicts rest on; `checked_at` if there are none."""
+        return min(
+            (check.standing.valid_until for check in self.nodes.values() if check.standing), default=self.checked_at
+        )
+
+
+async def verify_cluster(
+    transport: Transport, trust: TrustAnchors, *, now: int, registry_sequence_min: int = 0
+) -> ClusterView:
+    """Run the five steps; raises VerificationError for steps 1 to 4, UnavailableError if nobody answers."""
+    roster = await fetch_roster(transport, trust)
+    collateral = await _fetch_collateral(transport)
+    snapshot = await _fetch_snapshot(transport, roster, now=now, sequence_min=registry_sequence_min)
+    verifier = verifier_for(roster, trust)
+
+    async def check(slot: str) -> NodeCheck:
+        nonce = os.urandom(NONCE_BYTES)
+        try:
+            presentation = await _fetch_presentation(transport, slot, nonce)
+            standing = check_presentation(
+                presentation,
+                roster=roster,
+                own_nonce=nonce,
+                verifier=verifier,
+                collateral=collateral,
+                snapshot=snapshot,
+                now=now,
+            )
+            if standing.slot != slot:
+                raise VerificationError(f"evidence asked of {slot} is of {standing.slot}", code="verify.slot")
+        except CodedError as error:
+            return NodeCheck(slot=slot, standing=None, error=error)
+        return NodeCheck(slot=slot, standing=standing, error=None)
+
+    checks = await asyncio.gather(*(check(slot.slot) for slot in roster.slots))
+    return ClusterView(
+        roster=roster,
+        nodes={item.slot: item for item in checks},
+        registry_sequence=snapshot.sequence,
+        checked_at=now,
+    )
+
+
+async def fetch_roster(transport: Transport, trust: TrustAnchors) -> Roster:
+    """Steps 1 and 2; raises VerificationError (`verify.roster`, `verify.cluster`, `verify.simulated-root`)."""
+    roster = read_roster(await transport.send("GET", "/v1/roster"), trust)
+    if roster.cluster_id != trust.cluster_id:
+        raise VerificationError(
+            f"expected cluster {trust.cluster_id.hex()[:16]}, found {roster.cluster_id.hex()[:16]}",
+            code="verify.cluster",
+            hint="the URL belongs to another cluster, or the cluster was made anew",
+        )
+    if roster.simulated_root != trust.simulated_root:
+        raise VerificationError(
+            "the roster's simulated root is not the one this client pinned",
+            code="verify.simulated-root",
+            hint="development clusters are trusted through their own cluster file only",
+        )
+    return roster
+
+
+def read_roster(offered: bytes, trust: TrustAnchors) -> Roster:
+    """The offered roster, if it is the known one, the first one, or the signed successor of the known one.
+
+    Raises VerificationError (`verify.roster`).
+    """
+    try:
+        if trust.roster is None:
+            return Roster.parse(offered)
+        known = Roster.parse(trust.roster)
+        same = Envelope.parse(offered).value().get("version") == known.version
+        return Roster.parse(offered, previous=None if same else known)
+    except CodedError as error:
+        raise VerificationError(
+            f"roster: {error.detail}",
+            code="verify.roster",
+            hint="ask the operator for the current cluster file" if error.code == "roster.chain" else error.hint,
+        ) from None
+
+
+def verifier_for(roster: Roster, trust: TrustAnchors) -> Verifier:
+    """The verifier that knows exactly the roots this client accepts."""
+    if roster.simulated_root is not None and trust.simulated_root is not None:
+        return Verifier.with_root(trust.simulated_root)
+    return Verifier.production()
+
+
+async def _fetch_collateral(transport: Transport) -> Collateral:
+    answer = await transport.json("GET", "/v1/collateral")
+    try:
+        return Collateral.of(*(b64url_decode(blob) for blob in member(answer, "blobs", list)))
+    except CodedError as error:
+        raise VerificationError(f"collateral: {error.detail}", code="verify.collateral") from None
+
+
+async def _fetch_snapshot(transport: Transport, roster: Roster, *, now: int, sequence_min: int) -> RegistrySnapshot:
+    content = await transport.send("GET", "/v1/registry")
+    registry = roster.proof_of_cloud
+    try:
+        snapshot = RegistrySnapshot.parse(content)
+        snapshot.verify(
+            members=registry.members,
+            threshold=registry.threshold,
+            freshness_key=registry.freshness_key,
+            now=now,
+            max_age=registry.max_age_s,
+        )
+    except CodedError as error:
+        raise VerificationError(f"registry: {error.detail}", code="verify.registry", hint=error.hint) from None
+    if snapshot.sequence < sequence_min:
+        raise VerificationError(
+            f"registry went back from {sequence_min} to {snapshot.sequence}", code="verify.registry-rollback"
+        )
+    return snapshot
+
+
+async def _fetch_presentation(transport: Transport, slot: str, nonce: bytes) -> Presentation:
+    path = f"/v1/nodes/{quote(slot, safe='')}/evidence"
+    answer = await transport.json("GET", path, query={"nonce": b64url(nonce)})
+    try:
+        return decode_as(Presentation, b64url_decode(member(answer, "presentation", str)))
+    except DocumentError as error:
+        raise VerificationError(f"evidence: {error.detail}", code="verify.malformed") from None
+
+
+def member(value: Any, name: str, kind: type) -> Any:
+    """A typed member of a JSON answer; raises VerificationError (`verify.malformed`)."""
+    found = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(found, kind):
+        raise VerificationError(f"the answer lacks {name}", code="verify.malformed")
+    return found
