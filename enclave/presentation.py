@@ -1,0 +1,162 @@
+"""Is this peer what the roster says?  One check from fresh evidence to a standing (specs/evidence-binding.md).
+
+Used alike by nodes, clients and auditors, in this order:
+
+1. the identity names this cluster, a slot of this roster and this very roster;
+2. the verifier's own nonce is among those answered;
+3. the evidence verifies under the roster's roots (cryptography and format);
+4. its report data is the hash of identity and nonces;
+5. the appraisal policy accepts it, and each register named for the slot holds an allowed value;
+6. the measured configuration names this cluster;
+7. the machine is the one the roster commits to for the slot;
+8. proof of cloud: the registry lists it, unrevoked, in a verified and current snapshot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from attestation.errors import EvidenceError, StatementError
+from attestation.evidence import Claims, Tee
+from attestation.verdict import Outcome
+from enclave.evidence_binding import nonce_root, report_data
+from enclave.roster import Roster, SlotEntry
+from enclave.wire import Identity, Presentation
+
+if TYPE_CHECKING:
+    from attestation.collateral import Collateral
+    from attestation.proof_of_cloud.snapshot import RegistrySnapshot
+    from attestation.verifier import Verifier
+
+    from attestation.proof_of_cloud.platform_id import PlatformId
+
+__all__ = ["PeerStanding", "check_presentation", "nonce_root", "report_data", "verifier_for"]
+
+EVIDENCE_AGE_S_MAX = 24 * 3600
+"""Evidence is renewed at least daily, however long its collateral lasts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerStanding:
+    """A peer that passed every check, and until when (Unix seconds)."""
+
+    slot: str
+    identity: Identity
+    claims: Claims
+    platform_id: PlatformId
+    valid_until: int
+
+
+def verifier_for(roster: Roster) -> Verifier:
+    """The verifier with the roots this roster admits: the simulated one if it names it, else the vendors'."""
+    from attestation.verifier import Verifier
+
+    if roster.simulated_root is not None:
+        return Verifier.with_root(roster.simulated_root)
+    return Verifier.production()
+
+
+def check_presentation(
+    presentation: Presentation,
+    *,
+    roster: Roster,
+    own_nonce: bytes,
+    verifier: Verifier,
+    collateral: Collateral,
+    snapshot: RegistrySnapshot,
+    now: int,
+) -> PeerStanding:
+    """Decide on one presentation at time `now` (Unix seconds).
+
+    Raises EvidenceError (`presentation.*`), any error of the verifier, or StatementError.
+    """
+    identity = presentation.identity
+    slot = _check_identity(identity, roster)
+    if own_nonce not in presentation.nonces:
+        _refuse("nonce", "evidence does not answer this verifier's nonce")
+    claims = verifier.verify(presentation.evidence, collateral=collateral, now=now)
+    if claims.report_data != report_data(identity, nonce_root(presentation.nonces)):
+        _refuse("report-data", "evidence was made for another identity or other nonces")
+    _check_appraisal(claims, slot, roster, now)
+    _check_configuration(claims, roster)
+    platform = claims.platform_id
+    if platform is None:
+        raise StatementError("evidence names no machine", code="proof-of-cloud.absent")
+    if platform.commitment != slot.platform:
+        _refuse("platform", f"expected the machine the roster commits to for {slot.slot}, found another")
+    _check_registry(snapshot, slot, roster, now)
+    return PeerStanding(
+        slot=slot.slot,
+        identity=identity,
+        claims=claims,
+        platform_id=platform,
+        valid_until=min(
+            claims.valid_until, snapshot.issued_at + roster.proof_of_cloud.max_age_s, now + EVIDENCE_AGE_S_MAX
+        ),
+    )
+
+
+def _check_identity(identity: Identity, roster: Roster) -> SlotEntry:
+    if identity.cluster != roster.cluster_id:
+        _refuse("cluster", "peer belongs to another cluster")
+    slot = next((entry for entry in roster.slots if entry.slot == identity.slot), None)
+    if slot is None:
+        _refuse("slot", "peer names a slot the roster does not have")
+    if identity.roster_digest != roster.digest:
+        _refuse("roster", "peer runs under another roster", hint="bring both nodes to the same roster version")
+    return slot
+
+
+def _check_appraisal(claims: Claims, slot: SlotEntry, roster: Roster, now: int) -> None:
+    from attestation.policy import AppraisalPolicy, appraise
+
+    for step in appraise(claims, AppraisalPolicy.from_json(dict(roster.appraisal)), now):
+        if step.result is Outcome.FAIL:
+            raise EvidenceError(step.reason or f"appraisal step {step.step} failed", code=step.code)
+    for register, allowed in slot.measurements.items():
+        found = claims.measurements.get(register)
+        if found not in allowed:
+            _refuse("measurement", f"register {register} of {slot.slot} holds {found}, which the roster does not allow")
+
+
+def _check_configuration(claims: Claims, roster: Roster) -> None:
+    expected = {
+        Tee.TDX: ("mrconfigid", roster.configuration),
+        Tee.SEV_SNP: ("host_data", roster.cluster_id),
+    }.get(claims.tee)
+    if expected is None:
+        _refuse("configuration", f"no measured configuration is defined for {claims.tee} nodes")
+    register, value = expected
+    if claims.measurements.get(register) != value.hex():
+        _refuse("configuration", f"register {register} does not hold this cluster's id")
+
+
+def _check_registry(snapshot: RegistrySnapshot, slot: SlotEntry, roster: Roster, now: int) -> None:
+    terms = roster.proof_of_cloud
+    snapshot.verify(
+        terms.members,
+        threshold=terms.threshold,
+        freshness_key=terms.freshness_key,
+        now=now,
+        max_age=terms.max_age_s,
+    )
+    if snapshot.frozen:
+        raise StatementError("the registry is frozen", code="proof-of-cloud.frozen")
+    standing = snapshot.lookup(slot.platform)
+    if standing.revoked:
+        raise StatementError(f"machine of {slot.slot} was revoked: {standing.reason}", code="proof-of-cloud.revoked")
+    if not standing.listed:
+        raise StatementError(f"machine of {slot.slot} is not in the registry", code="proof-of-cloud.not-listed")
+    if standing.level < terms.level:
+        raise StatementError(
+            f"expected proof-of-cloud level {terms.level}, found {standing.level}", code="proof-of-cloud.level"
+        )
+    for fact, expected in slot.failure_domain.items():
+        found = getattr(standing, fact)
+        if found != expected:
+            raise StatementError(f"expected {fact} {expected}, the registry says {found}", code="proof-of-cloud.domain")
+
+
+def _refuse(code: str, detail: str, *, hint: str | None = None) -> NoReturn:
+    raise EvidenceError(detail, code=f"presentation.{code}", hint=hint)
