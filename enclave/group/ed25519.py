@@ -24,6 +24,9 @@ POINT_BYTES = 32
 WIDE_BYTES = 64
 """Bytes reduced to one scalar: 512 bits leave a bias of 2^-259."""
 
+_FIELD = 2**255 - 19
+_Y_MASK = 2**255 - 1
+_IDENTITY = b"\x01" + bytes(31)
 _ZERO = ffi.new("unsigned char[32]")
 _LENGTH = struct.Struct(">I")
 
@@ -162,17 +165,18 @@ class Ed25519Group:
         The subgroup is not checked again: points are validated on arrival.  Raises CallerError
         (`point.invalid`) on bytes that are no point of the curve, AbortError on the identity.
         """
-        if not points or any(len(point) != POINT_BYTES for point in points):
+        if not points or not all(map(_canonical, points)):
             raise _invalid()
-        total = ffi.new("unsigned char[32]", points[0])
-        for point in points[1:]:
+        first, *rest = points if len(points) > 1 else (points[0], _IDENTITY)
+        total = ffi.new("unsigned char[32]", first)
+        for point in rest:
             if lib.crypto_core_ed25519_add(total, total, point) != 0:
                 raise _invalid()
         return _point(total)
 
     def point_sub(self, p: bytes, q: bytes) -> bytes:
         """p - q, as `point_add`."""
-        if len(p) != POINT_BYTES or len(q) != POINT_BYTES:
+        if not (_canonical(p) and _canonical(q)):
             raise _invalid()
         out = ffi.new("unsigned char[32]")
         if lib.crypto_core_ed25519_sub(out, p, q) != 0:
@@ -201,9 +205,6 @@ class Ed25519Group:
         return bytes(out)
 
 
-_IDENTITY = b"\x01" + bytes(31)
-
-
 def _nonzero(out: Secret) -> Secret:
     if lib.sodium_memcmp(out.p, _ZERO, SCALAR_BYTES) == 0:
         raise AbortError("a scalar became zero")
@@ -212,6 +213,11 @@ def _nonzero(out: Secret) -> Secret:
 
 def _encode(k: int) -> bytes:
     return (k % ORDER).to_bytes(SCALAR_BYTES, "little")
+
+
+def _canonical(point: bytes) -> bool:
+    """Whether y is reduced: libsodium's additions reduce silently, so one point would have two spellings."""
+    return len(point) == POINT_BYTES and int.from_bytes(point, "little") & _Y_MASK < _FIELD
 
 
 def _point(out: Any) -> bytes:
