@@ -17,7 +17,11 @@ UNAVAILABLE = 3
 """Nobody could answer; trying again later may help."""
 
 
-class UsageFailure(CodedError):
+_USAGE_CODES = ("client.", "configuration", "id.malformed", "name.malformed")
+"""Codes of errors about what the person typed or configured, whichever layer found them."""
+
+
+class UsageError(CodedError):
     """The command cannot run as given: a missing file, key or setting."""
 
     code = "usage"
@@ -44,6 +48,6 @@ def show(error: CodedError) -> None:
 
 def exit_code(error: CodedError) -> int:
     """The exit code an error deserves."""
-    if isinstance(error, UsageFailure):
+    if isinstance(error, UsageError) or error.code.startswith(_USAGE_CODES):
         return USAGE
     return UNAVAILABLE if getattr(error, "unavailable", False) else REFUSED

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from attestation.envelope import b64url_decode
-from attestation.errors import CodedError, DocumentError
+from attestation.errors import CodedError
 from enclave.addresses import evm_address, solana_address
-from enclave.certificate import KeyCertificate, verify_certificate
+from enclave.certificate import KeyCertificate, certificate_from_json, verify_certificate
+from enclave.key_specs import SHARES_NEEDED_MIN
 from enclave.wire import CertificateSignature
 from kms.client.attestor import Attestor
 from kms.client.errors import VerificationError
 from kms.client.verification import member
-
-SIGNATURES_MAX = 64
-"""Most signatures looked at: no cluster has more slots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +75,33 @@ class CertifiedKey:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedCertificate:
+    """A certificate nobody has checked yet, with what the reader knows about the key."""
+
+    body: bytes
+    signatures: Sequence[CertificateSignature]
+    cluster: bytes
+    signers_min: int
+    """Signatures needed at least: a body states its own T, and two corrupt nodes could state a lower one."""
+
+    def verified(self, identities: Mapping[str, bytes]) -> KeyCertificate:
+        """The certificate under these identity keys; raises PeerError."""
+        return verify_certificate(
+            self.body,
+            self.signatures,
+            identities=identities,
+            cluster=self.cluster,
+            signers_min=self.signers_min,
+        )
+
+
 class CertificateChecker(Protocol):
     """Decides whether a certificate counts."""
 
     attested: bool
 
-    async def check(self, body: bytes, signatures: Sequence[CertificateSignature], cluster: bytes) -> KeyCertificate:
+    async def check(self, offered: OfferedCertificate) -> KeyCertificate:
         """The certificate; raises VerificationError."""
         ...
 
@@ -96,15 +114,15 @@ class AttestedChecker:
     def __init__(self, attestor: Attestor) -> None:
         self._attestor = attestor
 
-    async def check(self, body: bytes, signatures: Sequence[CertificateSignature], cluster: bytes) -> KeyCertificate:
+    async def check(self, offered: OfferedCertificate) -> KeyCertificate:
         """Verify; looks at the nodes again once if that may help, because identity keys change at each boot."""
         view = await self._attestor.view()
         try:
-            return verify_certificate(body, signatures, identities=view.identities, cluster=cluster)
+            return offered.verified(view.identities)
         except CodedError:
             view = await self._attestor.refresh(view)
         try:
-            return verify_certificate(body, signatures, identities=view.identities, cluster=cluster)
+            return offered.verified(view.identities)
         except CodedError as error:
             raise _untrusted(error) from None
 
@@ -114,24 +132,32 @@ class UncheckedChecker:
 
     attested = False
 
-    async def check(self, body: bytes, signatures: Sequence[CertificateSignature], cluster: bytes) -> KeyCertificate:
+    async def check(self, offered: OfferedCertificate) -> KeyCertificate:
         """Verify the signatures under whatever keys came with them."""
-        told = {signature.slot: signature.identity_key for signature in signatures}
+        told = {signature.slot: signature.identity_key for signature in offered.signatures}
         try:
-            return verify_certificate(body, signatures, identities=told, cluster=cluster)
+            return offered.verified(told)
         except CodedError as error:
             raise _untrusted(error) from None
 
 
-async def certified_key(record: Any, *, key: str | None, checker: CertificateChecker, cluster: bytes) -> CertifiedKey:
+async def certified_key(
+    record: Any,
+    *,
+    key: str | None,
+    checker: CertificateChecker,
+    cluster: bytes,
+    signers_min: int = SHARES_NEEDED_MIN,
+) -> CertifiedKey:
     """The verified form of a key record the gateway sent; `key` is the id that was asked for.
 
     Raises VerificationError: `verify.certificate`, `verify.resource`, `verify.public-key`,
     `verify.address`, `verify.record`.
     """
-    offered = member(record, "certificate", dict)
-    body, signatures = _read(offered)
-    certificate = await checker.check(body, signatures, cluster)
+    body, signatures = _read(member(record, "certificate", dict))
+    certificate = await checker.check(
+        OfferedCertificate(body=body, signatures=signatures, cluster=cluster, signers_min=signers_min)
+    )
     if key is not None and certificate.key != key:
         raise VerificationError(f"asked for {key}, the certificate is of {certificate.key}", code="verify.resource")
     certified = CertifiedKey(
@@ -169,21 +195,11 @@ def _compare(record: dict[str, Any], certified: CertifiedKey) -> None:
             raise VerificationError(f"the {name} is not the certified one", code="verify.record")
 
 
-def _read(offered: dict[str, Any]) -> tuple[bytes, list[CertificateSignature]]:
+def _read(offered: dict[str, Any]) -> tuple[bytes, tuple[CertificateSignature, ...]]:
     try:
-        body = b64url_decode(offered["body"])
-        return body, [
-            CertificateSignature(
-                slot=item["slot"],
-                boot_counter=item["boot_counter"],
-                identity_key=b64url_decode(item["identity_key"]),
-                body=body,
-                signature=b64url_decode(item["signature"]),
-            )
-            for item in offered["signatures"][:SIGNATURES_MAX]
-        ]
-    except (KeyError, TypeError, DocumentError):
-        raise VerificationError("the certificate does not have its stated form", code="verify.malformed") from None
+        return certificate_from_json(offered)
+    except CodedError as error:
+        raise VerificationError(f"key certificate: {error.detail}", code="verify.malformed") from None
 
 
 def _untrusted(error: CodedError) -> VerificationError:

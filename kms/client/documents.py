@@ -17,7 +17,6 @@ from kms.client.credentials import OperatorCredentials
 from kms.client.errors import ConfigurationError
 
 
-
 def next_sequence() -> int:
     """A sequence above every one this function gave before: Unix milliseconds."""
     return time.time_ns() // 1_000_000

@@ -7,6 +7,7 @@ from typing import Any
 
 from attestation.canonical import canonical_json
 from enclave.ids import check_id, check_name, new_id
+from enclave.key_specs import SHARES_NEEDED_MIN
 from kms.client.caller import Caller
 from kms.client.certified import CertificateChecker, CertifiedKey, certified_key
 from kms.client.documents import KeyState, next_sequence, put_document
@@ -73,7 +74,7 @@ class Keys:
             body=canonical_json(order),
             headers={"Idempotency-Key": idempotency_key or new_id("op")},
         )
-        certified = await self._verify(answer, key=None)
+        certified = await self._verify(answer, key=None, signers_min=shares_needed)
         _check_order(order, certified)
         return self._keep(certified)
 
@@ -118,8 +119,15 @@ class Keys:
         )
         return await put_document(self._caller, "POST", f"/v1/keys/{key}/{verb}", document)
 
-    async def _verify(self, record: Any, *, key: str | None) -> CertifiedKey:
-        return await certified_key(record, key=key, checker=self._checker, cluster=self._caller.cluster)
+    async def _verify(self, record: Any, *, key: str | None, signers_min: int = 0) -> CertifiedKey:
+        known = self._certified.get(key or "")
+        return await certified_key(
+            record,
+            key=key,
+            checker=self._checker,
+            cluster=self._caller.cluster,
+            signers_min=known.certificate.shares_needed if known else max(signers_min, SHARES_NEEDED_MIN),
+        )
 
     def _keep(self, certified: CertifiedKey) -> CertifiedKey:
         known = self._certified.get(certified.key)

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from enclave.payload import Payload, parse_sign_body, signed_transaction, transaction_hash
+
 from attestation.canonical import canonical_json
 from attestation.envelope import b64url
-from enclave.payload import Payload, parse_sign_body, signed_transaction, transaction_hash
 from kms.client.caller import Caller
 from kms.client.certified import CertifiedKey
 from kms.client.errors import VerificationError

@@ -19,10 +19,11 @@ from typing import Any
 from urllib.parse import quote
 
 from attestation.collateral import Collateral
+from attestation.verifier import Verifier
+
 from attestation.envelope import Envelope, b64url, b64url_decode
 from attestation.errors import CodedError, DocumentError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
-from attestation.verifier import Verifier
 from enclave.presentation import PeerStanding, check_presentation
 from enclave.roster import Roster
 from enclave.wire import Presentation, decode_as

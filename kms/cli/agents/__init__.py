@@ -1,0 +1,18 @@
+"""`kms agents`: create, list, revoke."""
+
+from __future__ import annotations
+
+import click
+
+from kms.cli.lazy import LazyGroup
+
+VERBS = {
+    "create": ("kms.cli.agents.create:create", "Register an agent; makes its key file unless given a public key."),
+    "list": ("kms.cli.agents.list:list_", "List the agents."),
+    "revoke": ("kms.cli.agents.revoke:revoke", "Revoke an agent for good."),
+}
+
+
+@click.group(cls=LazyGroup, verbs=VERBS)
+def agents() -> None:
+    """Register and revoke agents."""

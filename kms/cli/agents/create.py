@@ -1,0 +1,71 @@
+"""`kms agents create`: make or take an agent's key and register its public half."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kms.cli.options import Target, run, with_target
+from kms.cli.output import emit_facts, emit_json, say
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Register this key file, or create it. [NAME.pem]",
+)
+@click.option(
+    "--algorithm",
+    type=click.Choice(["EdDSA", "ES256", "ES256K"]),
+    default="EdDSA",
+    show_default=True,
+    help="For a new key file.",
+)
+@with_target
+def create(name: str, key_file: Path | None, algorithm: str, target: Target) -> None:
+    """Register the agent NAME.
+
+    Its private key is made here if the key file does not exist (mode 0600) and never leaves this
+    machine; only the public half is registered.
+    """
+    from enclave.ids import check_name
+
+    path = key_file or Path(f"{check_name(name)}.pem")
+
+    async def work() -> None:
+        credentials, made = _credentials(path, algorithm)
+        async with target.client(target.operator()) as client:
+            if made:
+                credentials.save(path)
+            try:
+                agent = await client.agents.create(name, agent=credentials.issuer, keys=[credentials.public])
+            except BaseException:
+                # A key nobody registered is only confusing; one that was here before stays.
+                if made:
+                    path.unlink(missing_ok=True)
+                raise
+        if made:
+            say(f"wrote {path} (mode 0600): whoever has this file is the agent")
+        facts = {"agent": agent.agent, "name": agent.name, "key_file": str(path), "kid": credentials.public.kid}
+        if target.json:
+            emit_json(facts)
+        else:
+            emit_facts(facts)
+
+    run(work())
+
+
+def _credentials(path: Path, algorithm: str) -> tuple[Any, bool]:
+    from enclave.ids import new_id
+    from enclave.signing_key import SigningKey
+    from kms.client import AgentCredentials
+    from kms.client.key_file import read_key_file
+
+    if not path.exists():
+        return AgentCredentials.create(algorithm=algorithm), True
+    file = read_key_file(path)
+    return AgentCredentials(issuer=file.owner or new_id("agt"), key=SigningKey.from_pem(file.pem)), False

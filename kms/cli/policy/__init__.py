@@ -1,0 +1,17 @@
+"""`kms policy`: put, show."""
+
+from __future__ import annotations
+
+import click
+
+from kms.cli.lazy import LazyGroup
+
+VERBS = {
+    "put": ("kms.cli.policy.put:put", "Sign and put a policy, or its next version."),
+    "show": ("kms.cli.policy.show:show", "Show a policy as its operators signed it."),
+}
+
+
+@click.group(cls=LazyGroup, verbs=VERBS)
+def policy() -> None:
+    """Put and show the policies that say what agents may do."""

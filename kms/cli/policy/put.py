@@ -1,0 +1,49 @@
+"""`kms policy put`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from kms.cli.failure import UsageError
+from kms.cli.options import Target, run, with_target
+from kms.cli.output import emit_facts, emit_json
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--policy", help="The policy (pol_...) this is the next version of; a new one otherwise.")
+@click.option("--name", help="Name; default: the file's `name`, else the file's own.")
+@with_target
+def put(file: BinaryIO, policy: str | None, name: str | None, target: Target) -> None:
+    """Sign and put the policy in FILE (`-` for stdin): {"name"?, "rules": [...]} or the list of rules alone."""
+    value = _read(file)
+    label = name or value.get("name") or Path(file.name).stem
+
+    async def work() -> None:
+        async with target.client(target.operator()) as client:
+            document = await client.policies.put(label, value["rules"], roster=await client.roster(), policy=policy)
+        facts = {"policy": document.policy, "name": document.name, "version": document.version}
+        if target.json:
+            emit_json(facts)
+        else:
+            emit_facts(facts)
+
+    run(work())
+
+
+def _read(file: BinaryIO) -> dict[str, Any]:
+    from attestation.canonical import JSON_BYTES_MAX, parse_json
+    from attestation.errors import DocumentError
+
+    try:
+        value = parse_json(file.read(JSON_BYTES_MAX + 1))
+    except DocumentError as error:
+        raise UsageError(f"{file.name}: {error.detail}", hint=error.hint) from None
+    if isinstance(value, list):
+        value = {"rules": value}
+    if not isinstance(value, dict) or not isinstance(value.get("rules"), list) or set(value) - {"name", "rules"}:
+        raise UsageError(f'{file.name}: expected {{"name", "rules": [...]}} or a list of rules')
+    return value

@@ -1,0 +1,120 @@
+"""`kms sign`: an agent's signature request from the command line."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+import click
+
+from kms.cli.failure import UsageError
+from kms.cli.options import Target, run, with_target
+from kms.cli.output import emit_facts, emit_json
+from kms.cli.progress import working
+
+KINDS = {
+    "evm_transaction": "transaction fields as JSON",
+    "eip191": "an Ethereum personal message",
+    "solana_message": "a serialized Solana message",
+    "message": "plain bytes",
+    "digest": "32 bytes, signed blindly",
+}
+
+_FLAGS = ("chain_id", "nonce", "to", "value", "gas", "max_fee_per_gas", "max_priority_fee_per_gas", "data")
+
+
+@click.command()
+@click.argument("key")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Default: what the key's usage means.")
+@click.option("--file", type=click.File("rb"), help="Message, or transaction fields as JSON; `-` for stdin.")
+@click.option("--message", help="The message as text.")
+@click.option("--chain-id", type=int, help="EVM chain id.")
+@click.option("--nonce", type=int, help="EVM account nonce.")
+@click.option("--to", help="EVM recipient.")
+@click.option("--value", help="Wei, decimal.")
+@click.option("--gas", default=None, help="Gas limit. [21000]")
+@click.option("--max-fee-per-gas", help="Wei, decimal.")
+@click.option("--max-priority-fee-per-gas", help="Wei, decimal.")
+@click.option("--data", help="EVM call data, 0x...")
+@click.option("--not-after", type=int, help="Unix seconds after which nodes refuse the request.")
+@with_target
+def sign(
+    key: str,
+    kind: str | None,
+    file: BinaryIO | None,
+    message: str | None,
+    not_after: int | None,
+    target: Target,
+    **fields: Any,
+) -> None:
+    """Sign with KEY (key_...) as an agent; the signature is checked here before it is printed.
+
+    \b
+    kms sign key_... --chain-id 1 --nonce 0 --to 0x... --value 1000 --max-fee-per-gas 30000000000
+    kms sign key_... --file transaction.json
+    kms sign key_... --message "hello"
+    """
+
+    async def work() -> None:
+        async with target.client(target.agent()) as client:
+            with working("verifying the nodes and signing"):
+                certified = await client.keys.certified(key)
+                wanted = kind or _default_kind(certified, is_message=message is not None)
+                body = _payload(wanted, file=file, message=message, fields=fields)
+                signed = await client.sign.payload(key, body, not_after)
+        value = signed.to_json()
+        if target.json:
+            emit_json(value)
+        else:
+            emit_facts({name: value[name] for name in value if name not in ("r", "s", "y_parity", "der")})
+
+    run(work())
+
+
+def _default_kind(certified: Any, *, is_message: bool) -> str:
+    match str(certified.certificate.usage):
+        case "evm":
+            return "eip191" if is_message else "evm_transaction"
+        case "solana":
+            return "message" if is_message else "solana_message"
+    return "message"
+
+
+def _payload(kind: str, *, file: BinaryIO | None, message: str | None, fields: dict[str, Any]) -> dict[str, Any]:
+    """The request's JSON body; raises UsageError."""
+    from attestation.envelope import b64url
+
+    given = {name: fields[name] for name in _FLAGS if fields.get(name) is not None}
+    if kind == "evm_transaction":
+        return {"kind": kind, "transaction": _transaction(file, given)}
+    if given:
+        raise UsageError(f"transaction fields do not go with --kind {kind}")
+    if (file is None) == (message is None):
+        raise UsageError("expected --message TEXT or --file FILE")
+    data = message.encode() if message is not None else _read(file)
+    if kind == "digest":
+        return {"kind": kind, "digest": b64url(data)}
+    return {"kind": kind, "message": b64url(data)}
+
+
+def _transaction(file: BinaryIO | None, given: dict[str, Any]) -> dict[str, Any]:
+    from attestation.canonical import parse_json
+    from attestation.errors import DocumentError
+
+    if file is None and not given:
+        raise UsageError("expected transaction fields as flags or --file FILE")
+    if file is None:
+        return {"type": 2, "gas": "21000", "max_priority_fee_per_gas": "0", "value": "0", "data": "0x"} | given
+    try:
+        value = parse_json(_read(file))
+    except DocumentError as error:
+        raise UsageError(f"transaction: {error.detail}", hint=error.hint) from None
+    if not isinstance(value, dict):
+        raise UsageError("expected a JSON object of transaction fields")
+    return value | given
+
+
+def _read(file: BinaryIO | None) -> bytes:
+    from kms.cli.files import read_limited
+
+    assert file is not None
+    return read_limited(file)
