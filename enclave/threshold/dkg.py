@@ -64,6 +64,7 @@ class Participant:
         self._key = CeremonyKey()
         self._sent: dict[int, bytes] = {}
         self._round1: dict[int, bytes] = {}
+        self._may_complain = False
 
     def round1(self) -> bytes:
         """First payload: commit to the polynomial, publish the ceremony key."""
@@ -142,6 +143,8 @@ class Participant:
         Only after round3 raised `share.*`: the key of this attempt can then never become active, because this
         participant does not sign its transcript.  Raises CallerError (`ceremony.order`).
         """
+        if not self._may_complain:
+            raise CallerError("a complaint follows a bad share, nothing else", code="ceremony.order")
         revealed = self._key.reveal()
         self.wipe()
         return revealed
@@ -192,6 +195,7 @@ class _WipeOnFailure:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
-        provable = isinstance(error, EnclaveError) and error.code in ("share.invalid", "share.unreadable")
-        if not (self._keep_for_complaint and provable):
+        about_share = isinstance(error, EnclaveError) and error.code in ("share.invalid", "share.unreadable")
+        self._participant._may_complain = self._keep_for_complaint and about_share
+        if not self._participant._may_complain:
             self._participant.wipe()

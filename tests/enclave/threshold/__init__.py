@@ -1,0 +1,1 @@
+"""Tests of secret sharing and the threshold protocols."""
