@@ -11,6 +11,7 @@ import pytest
 
 from enclave.errors import AbortError, CallerError, PeerError, SecretLeakError
 from enclave.group import ED25519, SECP256K1, Group
+from enclave.secret import Secret
 from enclave.threshold import ceremony_kem, dkg, pop, shamir, vss
 from enclave.threshold import dkg_messages as messages
 from enclave.threshold.ceremony import PAYLOAD_BYTES_MAX, Ceremony
@@ -233,7 +234,7 @@ def resealed(
     associated = messages.share_context(terms, messages.echo_of(terms, first), CHEAT, receiver)
     key = decode_as(messages.Round1, first[receiver]).kem_key
     if order:
-        share = ceremony_kem.Secret.take(bytearray(b"\xff" * 32))
+        share = Secret.take(bytearray(b"\xff" * 32))
     else:
         share = group.random_scalar()
     message = decode_as(messages.Round2, payload)

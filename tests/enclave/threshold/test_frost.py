@@ -181,10 +181,10 @@ def test_bad_commitment_points_are_refused(which: int) -> None:
     """Identity, small order, mixed order, off-curve and non-canonical commitments of others are not signed with."""
     for bad in bad_points(ED25519):
         attempt = Signing()
-        entry = list(attempt.commitments[1])
+        entry = [*attempt.commitments[1]]
         entry[which] = bad
         with pytest.raises(CallerError) as caught:
-            attempt.sign(1, commitments=[attempt.commitments[0], (3, entry[1], entry[2]), attempt.commitments[2]])  # type: ignore[arg-type]
+            attempt.sign(1, commitments=[attempt.commitments[0], (3, entry[1], entry[2]), attempt.commitments[2]])
         assert caught.value.code == "point.invalid"
 
 
@@ -234,10 +234,10 @@ def test_verify_share_agrees() -> None:
     good = attempt.sign(3)
     terms = {"public_key": attempt.key, "commitments": attempt.commitments, "index": 3}
     public = attempt.public_shares[3]
-    frost.verify_share(**terms, message=MESSAGE, share=good, public_share=public)  # type: ignore[arg-type]
+    frost.verify_share(**terms, message=MESSAGE, share=good, public_share=public)
     for message, share in ((b"other", good), (MESSAGE, bytes(32))):
         with pytest.raises(PeerError):
-            frost.verify_share(**terms, message=message, share=share, public_share=public)  # type: ignore[arg-type]
+            frost.verify_share(**terms, message=message, share=share, public_share=public)
 
 
 def test_shares_must_be_those_of_the_signers() -> None:
