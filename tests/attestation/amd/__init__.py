@@ -1,0 +1,1 @@
+"""SEV-SNP reports and certificates."""
