@@ -50,6 +50,12 @@ class CollateralMissingError(CollateralError):
     code = "collateral.missing"
 
 
+class CertificateError(AttestationError):
+    """A certificate or revocation list is malformed, wrongly issued, outside its validity, or revoked."""
+
+    code = "certificate.malformed"
+
+
 class StatementError(AttestationError):
     """A proof-of-cloud statement or registry document is at fault."""
 
