@@ -52,6 +52,10 @@ class Fields:
             return default
         return self._left.pop(name)
 
+    def peek(self, name: str) -> Any:
+        """The raw member without taking it; None when absent."""
+        return self._left.get(name)
+
     def optional_null(self, name: str) -> bool:
         """Whether the required member is null; takes it if so."""
         if self._left.get(name, _REQUIRED) is None:

@@ -1,0 +1,6 @@
+"""May this agent use this key for exactly this?  Rules evaluated by every node on the payload it parsed itself."""
+
+from enclave.policy.evaluate import Decision, Request, RuleTrace, evaluate
+from enclave.policy.rules import Policy, Rule
+
+__all__ = ["Decision", "Policy", "Request", "Rule", "RuleTrace", "evaluate"]

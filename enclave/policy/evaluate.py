@@ -1,0 +1,175 @@
+"""The decision: default deny, deny wins, and an explanation of every rule (specs/policy.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from enclave.payload.decrypt import DecryptBody
+from enclave.payload.sign import Payload
+from enclave.policy.leaves import Check, EvmLeaf, SolanaLeaf
+from enclave.policy.rules import Policy, Rule
+
+_EVM_ANY = EvmLeaf()
+_SOLANA_ANY = SolanaLeaf()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked: who, with which key, for which kind of payload, and the payload as parsed."""
+
+    agent: str
+    """`agt_...` or `opr_...`: the verified issuer of the request token."""
+    key: str
+    kind: str
+    payload: Payload | None = None
+    plaintext_to_gateway: bool = False
+    """A decryption without a recipient: the gateway would see the plaintext."""
+    now: int
+    """Unix seconds on the deciding node's clock."""
+
+    @classmethod
+    def to_sign(cls, *, agent: str, key: str, payload: Payload, now: int) -> Request:
+        """The question a sign request poses."""
+        return cls(agent=agent, key=key, kind=payload.kind, payload=payload, now=now)
+
+    @classmethod
+    def to_decrypt(cls, *, agent: str, key: str, body: DecryptBody, now: int) -> Request:
+        """The question a decrypt request poses."""
+        return cls(agent=agent, key=key, kind="decrypt", plaintext_to_gateway=body.recipient is None, now=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTrace:
+    """How one rule was decided: it matches when all its checks hold."""
+
+    rule: str
+    effect: str
+    matched: bool
+    checks: tuple[Check, ...]
+
+    @property
+    def because(self) -> str:
+        """The first check that does not hold, or what matched."""
+        failed = next((check for check in self.checks if not check.holds), None)
+        return "every condition holds" if failed is None else f"{failed.leaf}: {failed.detail}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Allowed or not, by which rule, and how every rule was decided."""
+
+    allowed: bool
+    rule: str | None
+    """The rule that decided; None if none allowed it."""
+    reason: str
+    traces: tuple[RuleTrace, ...]
+
+    @property
+    def explanation(self) -> list[str]:
+        """One line per rule, for people."""
+        return [
+            f"{trace.rule} ({trace.effect}) {'matches' if trace.matched else 'does not match'}: {trace.because}"
+            for trace in self.traces
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The decision with its tree of rules and checks."""
+        return {
+            "allowed": self.allowed,
+            "rule": self.rule,
+            "reason": self.reason,
+            "rules": [
+                {
+                    "rule": trace.rule,
+                    "effect": trace.effect,
+                    "matched": trace.matched,
+                    "checks": [
+                        {"leaf": check.leaf, "holds": check.holds, "detail": check.detail} for check in trace.checks
+                    ],
+                }
+                for trace in self.traces
+            ],
+        }
+
+
+def evaluate(policy: Policy, request: Request) -> Decision:
+    """Decide `request`: the first matching deny rule, else the first matching allow rule, else no."""
+    traces = tuple(_trace(rule, request) for rule in policy.rules)
+    for effect in ("deny", "allow"):
+        for trace in traces:
+            if trace.effect == effect and trace.matched:
+                reason = f"rule {trace.rule} {'forbids' if effect == 'deny' else 'allows'} it"
+                return Decision(allowed=effect == "allow", rule=trace.rule, reason=reason, traces=traces)
+    return Decision(allowed=False, rule=None, reason=_nearest(traces), traces=traces)
+
+
+def _nearest(traces: tuple[RuleTrace, ...]) -> str:
+    """Why nothing allowed it: the allow rule that came closest."""
+    allows = [trace for trace in traces if trace.effect == "allow"]
+    if not allows:
+        return "no rule allows anything"
+    nearest = min(allows, key=lambda trace: sum(not check.holds for check in trace.checks))
+    return f"no rule allows it; nearest is {nearest.rule}: {nearest.because}"
+
+
+def _trace(rule: Rule, request: Request) -> RuleTrace:
+    checks = tuple(_subject(rule, request))
+    if all(check.holds for check in checks):
+        checks += tuple(_touches(rule, request) if rule.denies else _allows(rule, request))
+    return RuleTrace(rule=rule.name, effect=rule.effect, matched=all(check.holds for check in checks), checks=checks)
+
+
+def _subject(rule: Rule, request: Request) -> Iterator[Check]:
+    """Who, which key, which kind, when: the same for both effects."""
+    if rule.kinds is not None:
+        yield Check(leaf="kinds", holds=request.kind in rule.kinds, detail=f"kind {request.kind}")
+    if rule.agents is not None:
+        yield Check(leaf="agents", holds=request.agent in rule.agents, detail=f"requested by {request.agent}")
+    elif not rule.denies:
+        # Operators use keys only where a rule names them.
+        yield Check(leaf="agents", holds=request.agent.startswith("agt_"), detail=f"requested by {request.agent}")
+    if rule.keys is not None:
+        yield Check(leaf="keys", holds=request.key in rule.keys, detail=f"key {request.key}")
+    if rule.time is not None:
+        yield Check(leaf="time", holds=rule.time.holds(request.now), detail=f"at {request.now}")
+
+
+def _allows(rule: Rule, request: Request) -> Iterator[Check]:
+    payload = request.payload
+    if request.kind == "decrypt":
+        if request.plaintext_to_gateway:
+            detail = "without a recipient the gateway sees the plaintext"
+            yield Check(leaf="plaintext_to_gateway", holds=rule.plaintext_to_gateway, detail=detail)
+        return
+    if request.kind == "digest":
+        yield Check(leaf="digest", holds=rule.digest, detail="a digest cannot be read by policy")
+    if request.kind == "evm_transaction":
+        if payload is None or payload.transaction is None:
+            yield _unreadable("evm")
+        else:
+            yield from (rule.evm or _EVM_ANY).checks(payload.transaction)
+    if request.kind == "solana_message":
+        if payload is None or payload.solana is None:
+            yield _unreadable("solana")
+        else:
+            yield from (rule.solana or _SOLANA_ANY).checks(payload.solana)
+
+
+def _touches(rule: Rule, request: Request) -> Iterator[Check]:
+    payload = request.payload
+    if rule.evm is not None:
+        if request.kind != "evm_transaction":
+            yield Check(leaf="kinds", holds=False, detail="the rule looks at EVM transactions")
+        elif payload is not None and payload.transaction is not None:
+            yield from rule.evm.touches(payload.transaction)
+    if rule.solana is not None:
+        if request.kind != "solana_message":
+            yield Check(leaf="kinds", holds=False, detail="the rule looks at Solana messages")
+        elif payload is not None and payload.solana is not None:
+            yield from rule.solana.touches(payload.solana)
+
+
+def _unreadable(leaf: str) -> Check:
+    return Check(leaf=leaf, holds=False, detail="the payload was not parsed")
