@@ -51,8 +51,8 @@ class Attestor:
         return now >= view.checked_at + VIEW_AGE_MAX_S or now >= view.valid_until
 
     async def _verify(self) -> ClusterView:
-        seen = self._view.registry_sequence if self._view else 0
-        view = await verify_cluster(self._transport, self._trust, now=self._clock(), registry_sequence_min=seen)
+        seen = self._view.snapshot if self._view else None
+        view = await verify_cluster(self._transport, self._trust, now=self._clock(), seen=seen)
         if not view.identities:
             raise VerificationError(
                 "no node of the cluster could be verified: "

@@ -18,6 +18,7 @@ from attestation.canonical import canonical_json
 from attestation.envelope import b64url, b64url_decode
 from attestation.errors import CodedError
 from enclave.errors import CallerError
+from enclave.payload.decrypt import context_info
 from enclave.threshold import hpke
 from enclave.wire import tagged
 from kms.client.caller import Caller
@@ -53,7 +54,7 @@ class Decryption:
                 code="plaintext.too-large",
                 hint="encrypt a data key, and the data with that",
             )
-        return hpke.seal(certified.public_key, plaintext, context_info(context))
+        return hpke.seal(certified.public_key, plaintext, context_info(dict(context or {})))
 
     async def decrypt(self, key: str, ciphertext: bytes, *, context: Mapping[str, str] | None = None) -> bytes:
         """The plaintext.
@@ -75,12 +76,7 @@ class Decryption:
         answer = await self._caller.send("POST", path, token=token, body=body)
         partials = _open_partials(answer, certified, recipient, request_id_of(token))
         enc, sealed = ciphertext[:ENC_BYTES], ciphertext[ENC_BYTES:]
-        return hpke.open(hpke.combine(partials), enc, sealed, certified.public_key, context_info(context))
-
-
-def context_info(context: Mapping[str, str] | None) -> bytes:
-    """HPKE `info` of an encryption context: empty for none, so that any stock sender fits."""
-    return tagged("context", canonical_json(dict(context))) if context else b""
+        return hpke.open(hpke.combine(partials), enc, sealed, certified.public_key, context_info(dict(context or {})))
 
 
 def _open_partials(

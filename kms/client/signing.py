@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from enclave.payload import Payload, parse_sign_body, signed_transaction, transaction_hash
-
 from attestation.canonical import canonical_json
 from attestation.envelope import b64url
+from enclave.addresses import keccak256
+from enclave.payload.sign import Payload, parse_sign_body, signed_transaction
 from kms.client.caller import Caller
 from kms.client.certified import CertifiedKey
 from kms.client.errors import VerificationError
@@ -131,5 +131,5 @@ def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *,
         **facts,
         ecdsa=ecdsa,
         raw_transaction="0x" + raw.hex(),
-        transaction_hash="0x" + transaction_hash(raw).hex(),
+        transaction_hash="0x" + keccak256(raw).hex(),
     )

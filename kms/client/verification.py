@@ -19,12 +19,10 @@ from typing import Any
 from urllib.parse import quote
 
 from attestation.collateral import Collateral
-from attestation.verifier import Verifier
-
 from attestation.envelope import Envelope, b64url, b64url_decode
 from attestation.errors import CodedError, DocumentError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
-from enclave.presentation import PeerStanding, check_presentation
+from enclave.presentation import PeerStanding, check_presentation, verifier_for
 from enclave.roster import Roster
 from enclave.wire import Presentation, decode_as
 from kms.client.errors import VerificationError
@@ -49,7 +47,7 @@ class ClusterView:
 
     roster: Roster
     nodes: Mapping[str, NodeCheck]
-    registry_sequence: int
+    snapshot: RegistrySnapshot
     checked_at: int
     """Unix seconds."""
 
@@ -67,13 +65,13 @@ class ClusterView:
 
 
 async def verify_cluster(
-    transport: Transport, trust: TrustAnchors, *, now: int, registry_sequence_min: int = 0
+    transport: Transport, trust: TrustAnchors, *, now: int, seen: RegistrySnapshot | None = None
 ) -> ClusterView:
     """Run the five steps; raises VerificationError for steps 1 to 4, UnavailableError if nobody answers."""
     roster = await fetch_roster(transport, trust)
     collateral = await _fetch_collateral(transport)
-    snapshot = await _fetch_snapshot(transport, roster, now=now, sequence_min=registry_sequence_min)
-    verifier = verifier_for(roster, trust)
+    snapshot = await _fetch_snapshot(transport, roster, now=now, seen=seen)
+    verifier = verifier_for(roster)
 
     async def check(slot: str) -> NodeCheck:
         nonce = os.urandom(NONCE_BYTES)
@@ -98,7 +96,7 @@ async def verify_cluster(
     return ClusterView(
         roster=roster,
         nodes={item.slot: item for item in checks},
-        registry_sequence=snapshot.sequence,
+        snapshot=snapshot,
         checked_at=now,
     )
 
@@ -140,13 +138,6 @@ def read_roster(offered: bytes, trust: TrustAnchors) -> Roster:
         ) from None
 
 
-def verifier_for(roster: Roster, trust: TrustAnchors) -> Verifier:
-    """The verifier that knows exactly the roots this client accepts."""
-    if roster.simulated_root is not None and trust.simulated_root is not None:
-        return Verifier.with_root(trust.simulated_root)
-    return Verifier.production()
-
-
 async def _fetch_collateral(transport: Transport) -> Collateral:
     answer = await transport.json("GET", "/v1/collateral")
     try:
@@ -155,25 +146,17 @@ async def _fetch_collateral(transport: Transport) -> Collateral:
         raise VerificationError(f"collateral: {error.detail}", code="verify.collateral") from None
 
 
-async def _fetch_snapshot(transport: Transport, roster: Roster, *, now: int, sequence_min: int) -> RegistrySnapshot:
+async def _fetch_snapshot(
+    transport: Transport, roster: Roster, *, now: int, seen: RegistrySnapshot | None
+) -> RegistrySnapshot:
     content = await transport.send("GET", "/v1/registry")
-    registry = roster.proof_of_cloud
+    terms = roster.proof_of_cloud
     try:
-        snapshot = RegistrySnapshot.parse(content)
-        snapshot.verify(
-            members=registry.members,
-            threshold=registry.threshold,
-            freshness_key=registry.freshness_key,
-            now=now,
-            max_age=registry.max_age_s,
+        return RegistrySnapshot.parse(content).verify(
+            terms.members, terms.threshold, terms.freshness_key, now, terms.max_age_s, previous=seen
         )
     except CodedError as error:
         raise VerificationError(f"registry: {error.detail}", code="verify.registry", hint=error.hint) from None
-    if snapshot.sequence < sequence_min:
-        raise VerificationError(
-            f"registry went back from {sequence_min} to {snapshot.sequence}", code="verify.registry-rollback"
-        )
-    return snapshot
 
 
 async def _fetch_presentation(transport: Transport, slot: str, nonce: bytes) -> Presentation:
