@@ -37,7 +37,7 @@ class Entry:
 
     @classmethod
     def after(cls, sequence: int, previous: bytes, value: dict[str, Any]) -> Entry:
-        """The entry that follows the head (`sequence` - 1, `previous`); `value` is plain JSON with ASCII member names."""
+        """The entry that follows the head (`sequence` - 1, `previous`); `value` is JSON with ASCII member names."""
         body = msgspec.json.encode(value, order="sorted")  # canonical for ASCII member names, and 10 times faster
         return cls(sequence=sequence, body=body, previous=previous, hash=link(sequence, previous, body))
 

@@ -1,0 +1,104 @@
+"""The gateway's view of operators, agents, policies and key states: who may talk to it, and what to show to whom.
+
+It refuses early and hides what is none of a principal's business; what really counts is each node's own
+directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from enclave.documents import Agent, Document, KeyState, PolicyDocument, parse_document
+from enclave.errors import RefusedError
+from enclave.roster import Role, Roster
+from enclave.signing_key import PublicKey
+from kms.store.protocol import StoredDocument
+
+
+class Directory:
+    """Documents by (kind, subject), with the envelopes they came in."""
+
+    def __init__(self, roster: Roster) -> None:
+        self.roster = roster
+        self._operators = {entry.operator: entry for entry in roster.operators}
+        self._documents: dict[tuple[str, str], Document] = {}
+        self._envelopes: dict[tuple[str, str], bytes] = {}
+
+    def load(self, stored: Iterable[StoredDocument]) -> None:
+        """Take what the store kept; raises DocumentError if it no longer verifies under the roster."""
+        for item in stored:
+            self.put(parse_document(item.envelope, self.roster), item.envelope)
+
+    def check(self, document: Document) -> None:
+        """Raise RefusedError if `document` cannot follow what is held (a revoked agent stays revoked)."""
+        held = self._documents.get((document.kind, document.subject))
+        if isinstance(held, Agent) and held.state == "revoked" and document.digest != held.digest:
+            raise RefusedError("agent was revoked", code="document.revoked", hint="register it under a new id")
+
+    def put(self, document: Document, envelope: bytes) -> None:
+        """Let `document` count from now on."""
+        self._documents[document.kind, document.subject] = document
+        self._envelopes[document.kind, document.subject] = envelope
+
+    def credential(self, issuer: str, kid: str) -> PublicKey | None:
+        """The registered key of an operator or an active agent, or None."""
+        document = self._documents.get(("agent", issuer))
+        if isinstance(document, Agent):
+            return document.key(kid)
+        return self.roster.operator_key(issuer, kid)
+
+    def roles(self, principal: str) -> frozenset[Role]:
+        """The roles of an operator; empty for agents."""
+        entry = self._operators.get(principal)
+        return entry.roles if entry is not None else frozenset()
+
+    def is_operator(self, principal: str) -> bool:
+        """Whether the principal is an operator of the roster."""
+        return principal in self._operators
+
+    def agents(self) -> Iterator[tuple[Agent, bytes]]:
+        """Every agent with its envelope, revoked ones included."""
+        for name, document in self._documents.items():
+            if isinstance(document, Agent):
+                yield document, self._envelopes[name]
+
+    def policy(self, policy: str) -> tuple[PolicyDocument, bytes] | None:
+        """A policy's newest version with its envelope."""
+        document = self._documents.get(("policy", policy))
+        if not isinstance(document, PolicyDocument):
+            return None
+        return document, self._envelopes["policy", policy]
+
+    def key_state(self, key: str) -> str:
+        """`enabled` or `disabled`."""
+        document = self._documents.get(("key-state", key))
+        return document.state if isinstance(document, KeyState) else "enabled"
+
+    def may_see(self, principal: str, *, key: str, policy: str) -> bool:
+        """Whether a key may be shown to a principal: to operators, and to agents its policy allows something."""
+        if self.is_operator(principal):
+            return True
+        found = self.policy(policy)
+        return found is not None and any(_names(rule, principal, key) for rule in found[0].rules)
+
+    def may_see_policy(self, principal: str, policy: str) -> bool:
+        """Whether a policy may be shown to a principal: to operators, and to agents it allows something."""
+        if self.is_operator(principal):
+            return True
+        found = self.policy(policy)
+        return found is not None and any(_names(rule, principal, None) for rule in found[0].rules)
+
+    def newest(self) -> list[tuple[bytes, bytes]]:
+        """(digest, envelope) of every document that counts, agents first, for nodes that were away."""
+        order = {"agent": 0, "policy": 1, "key-state": 2}
+        names = sorted(self._documents, key=lambda name: order[name[0]])
+        return [(self._documents[name].digest, self._envelopes[name]) for name in names]
+
+
+def _names(rule: Mapping[str, Any], agent: str, key: str | None) -> bool:
+    """Whether an allow rule speaks of this agent (and key); absent members speak of all."""
+    if rule.get("effect") != "allow":
+        return False
+    agents, keys = rule.get("agents"), rule.get("keys")
+    return (agents is None or agent in agents) and (key is None or keys is None or key in keys)

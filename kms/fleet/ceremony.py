@@ -1,0 +1,149 @@
+"""Drives the generation of a key: carries each round's messages, keeps the commit, collects the certificate.
+
+Steps (specs/node.md section 5): 1 the order goes to every participant; 2 to 3 everyone's messages of a round
+go to everyone; 4 once all have prepared, their signatures are the commit: kept on disk first, then sent, and
+sent again to whoever was away; 5 the certificate counts with the signatures of at least T holders.
+A failure before step 4 ends the attempt without a key; after it only delivery is left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from enclave.certificate import verify_certificate
+from enclave.errors import PeerError
+from enclave.key_order import KeyOrder
+from enclave.wire import (
+    CeremonyMessage,
+    CeremonyRound,
+    CeremonyStart,
+    CertificateSignature,
+    Message,
+    decode_as,
+    encode,
+    tagged,
+)
+from kms.errors import KmsError, NodeRefusal, UnavailableError
+from kms.fleet.fleet import Fleet
+from kms.keys import Key, KeyRecord
+from kms.observe import logger
+from kms.store.protocol import Store, StoredCeremony
+
+ROUND_TIMEOUT_S = 30.0
+"""Longest wait for one round: seconds of arithmetic for 7-of-10 on a loaded machine."""
+
+COMMIT_ROUND = 4
+
+
+class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restarted gateway needs to finish a committed ceremony."""
+
+    participants: list[str]
+    labels: dict[str, str]
+    created_at: int
+
+
+async def create_key(fleet: Fleet, store: Store, order: KeyOrder, *, token: str, body: bytes, request_id: bytes) -> Key:
+    """A new certified key; raises UnavailableError, NodeRefusal, PeerError."""
+    slots = list(order.nodes)
+    away = [slot for slot in slots if not fleet.links[slot].usable]
+    if away:
+        raise UnavailableError(
+            f"every node of a new key must take part, {', '.join(away)} cannot be reached",
+            code="ceremony-unavailable",
+            hint="wait for them, or name the nodes to use",
+        )
+    session = os.urandom(32)
+    key = key_id_of(request_id)
+    start = CeremonyStart(session=session, kind="dkg", token=token, body=body, key=key, participants=slots)
+    messages = await _round(fleet, slots, "ceremony-start", start)
+    for number in (2, 3):
+        following = CeremonyRound(session=session, round=number, messages=messages)
+        messages = await _round(fleet, slots, "ceremony-round", following)
+    commit = CeremonyRound(session=session, round=COMMIT_ROUND, messages=messages)
+    record = OrderRecord(participants=slots, labels=dict(order.labels), created_at=fleet.clock())
+    ceremony = StoredCeremony(session=session, key=key, commit=encode(commit), order=_ENCODER.encode(record))
+    await store.put_ceremony(ceremony)
+    return await finish(fleet, store, ceremony)
+
+
+async def finish(fleet: Fleet, store: Store, ceremony: StoredCeremony) -> Key:
+    """Deliver a kept commit and store the key once enough holders certified it; safe to repeat.
+
+    Raises UnavailableError (`ceremony-unfinished`) while too few holders answer, PeerError.
+    """
+    record = _DECODER.decode(ceremony.order)
+    commit = decode_as(CeremonyRound, ceremony.commit)
+    answers = await _ask(fleet, record.participants, "ceremony-commit", commit)
+    signatures = [answer for answer in answers.values() if isinstance(answer, CertificateSignature)]
+    for slot, answer in answers.items():
+        if isinstance(answer, KmsError):
+            logger().warning("commit-failed", slot=slot, key=ceremony.key, code=answer.code)
+    identities = {slot: link.status.identity_key for slot, link in fleet.links.items() if link.status is not None}
+    for body in {signature.body for signature in signatures}:
+        agreeing = [signature for signature in signatures if signature.body == body]
+        try:
+            certificate = verify_certificate(body, agreeing, identities=identities, cluster=fleet.roster.cluster_id)
+        except PeerError as error:
+            logger().warning("certificate-refused", key=ceremony.key, code=error.code)
+            continue
+        if certificate.key != ceremony.key:
+            continue
+        agreeing.sort(key=lambda signature: signature.slot)
+        key = Key.of(KeyRecord(body=body, signatures=agreeing, labels=record.labels), record.created_at)
+        await store.put_key(key.stored(), session=ceremony.session)
+        return key
+    raise UnavailableError(
+        "the key was generated, but too few of its holders have certified it yet",
+        code="ceremony-unfinished",
+        hint="the commit is delivered again by itself; list the keys in a moment",
+    )
+
+
+def key_id_of(request_id: bytes) -> str:
+    """The id of the key that one request makes: the same request never makes two keys."""
+    digest = hashlib.sha256(tagged("key-id", request_id)).digest()[:16]
+    return "key_" + base64.b32encode(digest).decode("ascii").rstrip("=").lower()
+
+
+async def _round(fleet: Fleet, slots: list[str], verb: str, message: Message) -> list[CeremonyMessage]:
+    """Every participant's message; the first failure ends the attempt."""
+    answers = await _ask(fleet, slots, verb, message)
+    failures = {slot: answer for slot, answer in answers.items() if isinstance(answer, BaseException)}
+    if failures:
+        raise _worst(failures)
+    return [answer for answer in answers.values() if isinstance(answer, CeremonyMessage)]
+
+
+async def _ask(fleet: Fleet, slots: list[str], verb: str, message: Message) -> Mapping[str, Any]:
+    replies = await asyncio.gather(
+        *(fleet.links[slot].call(verb, message, timeout_s=ROUND_TIMEOUT_S) for slot in slots), return_exceptions=True
+    )
+    return dict(zip(slots, replies, strict=True))
+
+
+def _worst(failures: Mapping[str, BaseException]) -> BaseException:
+    """The failure that says most: a defect of ours, a proven culprit, a refusal, then a lost node."""
+    for slot, failure in failures.items():
+        logger().warning("ceremony-failed", slot=slot, code=getattr(failure, "code", type(failure).__name__))
+    defects = [item for item in failures.values() if not isinstance(item, KmsError)]
+    refusals = [item for item in failures.values() if isinstance(item, NodeRefusal)]
+    named = [item for item in refusals if item.culprits]
+    if defects or named or refusals:
+        return (defects or named or refusals)[0]
+    return UnavailableError(
+        f"lost {', '.join(failures)} during the ceremony; no key was made",
+        code="ceremony-unavailable",
+        hint="send the order again with a fresh token",
+    )
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(OrderRecord)

@@ -1,0 +1,107 @@
+"""Partial decryptions of one ciphertext: sealed ones are handed on, clear ones are combined here.
+
+With a recipient the nodes seal their partials to it and this program learns nothing.  Without one
+(edge requests, which policy must allow) it sees the plaintext, returns it and keeps none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from enclave.errors import CallerError, PeerError
+from enclave.threshold import hpke
+from enclave.wire import PartialReply, PartialRequest
+from kms.errors import UnavailableError
+from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
+from kms.fleet.fleet import Fleet
+from kms.keys import Key
+from kms.observe import logger
+
+PARTIAL_TIMEOUT_S = 4.0
+"""Longest wait for one attempt's partials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedPartial:
+    """One node's partial, sealed to the request's recipient."""
+
+    slot: str
+    index: int
+    sealed: bytes
+
+
+async def sealed_partials(fleet: Fleet, key: Key, *, token: str, body: bytes) -> list[SealedPartial]:
+    """Partials of a quorum for the recipient named in `body`; raises NodeRefusal, UnavailableError."""
+    trouble = Trouble()
+    for _ in range(ATTEMPTS_MAX):
+        _, answers = await _ask(fleet, key, trouble, token, body, preferred=())
+        if answers is None:
+            continue
+        missing = [slot for slot, reply in answers.items() if reply.sealed is None]
+        if missing:
+            trouble.blame(fleet, missing)
+            continue
+        return [
+            SealedPartial(slot=slot, index=key.index[slot], sealed=reply.sealed or b"")
+            for slot, reply in answers.items()
+        ]
+    raise trouble.exhausted()
+
+
+async def open_here(
+    fleet: Fleet, key: Key, *, token: str, body: bytes, ciphertext: bytes, info: bytes
+) -> tuple[bytes, list[str]]:
+    """The plaintext of enc || `ciphertext` and the slots that helped.
+
+    A failed opening may be the ciphertext's fault or a lying node's, which look alike; so other sets are
+    tried first, and then every failure is the one CallerError (`decrypt.failed`).  With one liar among
+    five holders of a 3-of-5 key the third set is honest.
+    """
+    trouble = Trouble()
+    used: list[list[str]] = []
+    enc, sealed = ciphertext[: hpke.ENC_BYTES], ciphertext[hpke.ENC_BYTES :]
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        fresh = [slot for slot in key.certificate.slots if not any(slot in before for before in used)]
+        # The third set takes another one of the first than the second did.
+        again = [slot for slot in (used[0] if used else []) if len(used) < 2 or slot not in used[1]]
+        rest = [slot for slot in (used[1] if len(used) > 1 else []) if slot not in used[0]]
+        slots, answers = await _ask(fleet, key, trouble, token, body, preferred=fresh or [*rest, *again])
+        if answers is None:
+            continue
+        if sorted(slots) in (sorted(before) for before in used):
+            break
+        used.append(slots)
+        try:
+            dh = hpke.combine({key.index[slot]: reply.partial or b"" for slot, reply in answers.items()})
+            return hpke.open(dh, enc, sealed, key.certificate.public_key, info), slots
+        except PeerError as error:
+            culprits = [slot for slot in slots if str(key.index[slot]) in error.culprits]
+            logger().error("bad-partial", key=key.key, culprits=culprits, attempt=attempt)
+            trouble.blame(fleet, culprits)
+        except CallerError:
+            logger().info("opening-failed", key=key.key, slots=slots, attempt=attempt)
+    if used:
+        raise CallerError("ciphertext does not open", code="decrypt.failed")
+    raise trouble.exhausted()
+
+
+async def _ask(
+    fleet: Fleet, key: Key, trouble: Trouble, token: str, body: bytes, *, preferred: list[str] | tuple[str, ...]
+) -> tuple[list[str], dict[str, PartialReply] | None]:
+    """One attempt: the set asked, and its replies if all gave one."""
+    needed = key.certificate.signing_quorum
+    try:
+        chosen = fleet.choose(key.certificate.slots, needed, excluded=trouble.excluded, preferred=preferred)
+    except UnavailableError as error:
+        raise trouble.exhausted(error) from None
+    slots = key.in_order(chosen)
+    request = PartialRequest(token=token, body=body, signers=slots)
+    replies = await asyncio.gather(
+        *(fleet.links[slot].call("partial", request, timeout_s=PARTIAL_TIMEOUT_S) for slot in slots),
+        return_exceptions=True,
+    )
+    answers = dict(zip(slots, replies, strict=True))
+    if not await trouble.absorb(fleet, answers):
+        return slots, None
+    return slots, {slot: reply for slot, reply in answers.items() if isinstance(reply, PartialReply)}

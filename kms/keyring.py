@@ -1,0 +1,45 @@
+"""Keys by id, from memory where possible: signing must not wait for a database read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from kms.keys import Key
+from kms.store.protocol import Store
+
+KEYS_CACHED_MAX = 20_000
+"""Keys kept in memory, about 10 KiB each with parsed certificate and signatures."""
+
+
+class Keyring:
+    """The store's keys behind a cache that the gateway keeps in step, being the only writer."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cached: OrderedDict[str, Key] = OrderedDict()
+
+    async def get(self, key: str) -> Key | None:
+        """One key, or None."""
+        found = self._cached.get(key)
+        if found is not None:
+            self._cached.move_to_end(key)
+            return found
+        stored = await self._store.key(key)
+        if stored is None:
+            return None
+        return self.put(Key.load(stored))
+
+    async def page(self, *, after: str, limit: int) -> list[Key]:
+        """Keys with ids above `after`."""
+        return [
+            self._cached.get(stored.key) or Key.load(stored)
+            for stored in await self._store.keys(after=after, limit=limit)
+        ]
+
+    def put(self, key: Key) -> Key:
+        """Remember a key as it is stored now."""
+        self._cached[key.key] = key
+        self._cached.move_to_end(key.key)
+        if len(self._cached) > KEYS_CACHED_MAX:
+            self._cached.popitem(last=False)
+        return key

@@ -1,0 +1,127 @@
+"""The gateway's record of a key: the nodes' certificate as they signed it, and labels nobody signs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from enclave.addresses import evm_address, solana_address
+from enclave.certificate import KeyCertificate, certificate_to_json
+from enclave.key_specs import Usage
+from enclave.tokens import key_resource
+from enclave.wire import CertificateSignature
+from kms.store.protocol import StoredKey
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store keeps of a key."""
+
+    body: bytes
+    signatures: list[CertificateSignature]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A key ready for use: its certificate and the lookups that signing needs."""
+
+    certificate: KeyCertificate
+    record: KeyRecord
+    created_at: int
+    index: Mapping[str, int]
+    """Slot -> share index."""
+    public_shares: Mapping[int, bytes]
+    """Share index -> public share."""
+
+    @classmethod
+    def of(cls, record: KeyRecord, created_at: int) -> Key:
+        """From a record; raises PeerError if its certificate is malformed."""
+        certificate = KeyCertificate.parse(record.body)
+        return cls(
+            certificate=certificate,
+            record=record,
+            created_at=created_at,
+            index={node.slot: node.index for node in certificate.nodes},
+            public_shares={node.index: node.public_share for node in certificate.nodes},
+        )
+
+    @classmethod
+    def load(cls, stored: StoredKey) -> Key:
+        """From the store."""
+        return cls.of(_DECODER.decode(stored.record), stored.created_at)
+
+    def stored(self) -> StoredKey:
+        """For the store."""
+        certificate = self.certificate
+        return StoredKey(
+            key=certificate.key,
+            name=certificate.name,
+            spec=certificate.spec,
+            usage=str(certificate.usage),
+            policy=certificate.policy,
+            record=_ENCODER.encode(self.record),
+            created_at=self.created_at,
+        )
+
+    @property
+    def key(self) -> str:
+        """The key's id."""
+        return self.certificate.key
+
+    @property
+    def resource(self) -> str:
+        """What a token for the use of this key names."""
+        return key_resource(self.certificate.key, self.certificate.version)
+
+    def in_order(self, slots: Sequence[str]) -> list[str]:
+        """`slots` by rising share index, the order nodes expect."""
+        return sorted(slots, key=self.index.__getitem__)
+
+    def with_signatures(self, fresh: Sequence[CertificateSignature]) -> Key:
+        """This key with signatures replaced by newer ones of the same slots."""
+        merged = {item.slot: item for item in self.record.signatures} | {item.slot: item for item in fresh}
+        signatures = [merged[slot] for slot in sorted(merged)]
+        return Key.of(
+            KeyRecord(body=self.record.body, signatures=signatures, labels=self.record.labels), self.created_at
+        )
+
+    def to_json(self, *, state: str) -> dict[str, Any]:
+        """The record as the API shows it; everything but `state` and `labels` is what the certificate says."""
+        certificate = self.certificate
+        return {
+            "key": certificate.key,
+            "name": certificate.name,
+            "version": certificate.version,
+            "spec": certificate.spec,
+            "usage": str(certificate.usage),
+            "custody": str(certificate.custody),
+            "state": state,
+            "policy": certificate.policy,
+            "shares_needed": certificate.shares_needed,
+            "signing_quorum": certificate.signing_quorum,
+            "privacy_threshold": certificate.privacy_threshold,
+            "nodes": list(certificate.slots),
+            "assemblers": list(certificate.assemblers),
+            "epoch": certificate.epoch,
+            "activated_at": certificate.activated_at,
+            "public_key": certificate.public_key.hex(),
+            "addresses": addresses(certificate),
+            "labels": dict(self.record.labels),
+            "certificate": certificate_to_json(self.record.body, self.record.signatures),
+        }
+
+
+def addresses(certificate: KeyCertificate) -> dict[str, str]:
+    """Chain -> address of a key of that usage."""
+    if certificate.usage is Usage.EVM:
+        return {"evm": evm_address(certificate.public_key)}
+    if certificate.usage is Usage.SOLANA:
+        return {"solana": solana_address(certificate.public_key)}
+    return {}
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(KeyRecord)
