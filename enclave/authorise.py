@@ -1,0 +1,131 @@
+"""May this request use this key?  The question every use of a share passes, in one order (specs/node.md section 4).
+
+1. the token verifies over the exact body, for this act, and was issued after this boot;
+2. its issuer is an active agent, or an operator (whom only a rule that names it lets through step 4);
+3. the key it names is held here, enabled, and the token is younger than the key;
+4. the key's own policy, as this node holds it, allows the payload this node parsed;
+5. every member of the signer set is trusted now in this node's own table;
+6. the request id has attempts left.
+Parameters come from the token and the body, from nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from enclave.errors import CallerError, RefusedError, TokenError
+from enclave.keys import HeldKey
+from enclave.policy import Request, evaluate
+from enclave.roster import Role
+from enclave.signing_key import PublicKey
+from enclave.tokens import Act, Token, parse_key_resource, verify_token
+
+if TYPE_CHECKING:
+    from enclave.payload.decrypt import DecryptBody
+    from enclave.payload.sign import Payload
+    from enclave.state import NodeState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorised:
+    """A request that passed steps 1 to 3."""
+
+    token: Token
+    key: HeldKey
+
+
+def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) -> Authorised:
+    """Steps 1 to 3; raises TokenError, RefusedError (`agent.revoked`, `key.disabled`), CallerError (`key.unknown`)."""
+
+    def registered(issuer: str, kid: str) -> PublicKey | None:
+        return node.directory.agent_key(issuer, kid) or node.roster.operator_key(issuer, kid)
+
+    # 1
+    verified = verify_token(
+        token,
+        body=body,
+        cluster=node.roster.cluster_id,
+        now=now,
+        keys=registered,
+        act=act,
+        not_before=node.started_at,
+    )
+    # 2
+    agent = node.directory.agent(verified.issuer)
+    if agent is not None and agent.state != "active":
+        raise RefusedError("agent is revoked", code="agent.revoked")
+    # 3
+    key, version = parse_key_resource(verified.resource)
+    held = node.keys.get(key, version)
+    if verified.issued_at < held.certificate.activated_at:
+        raise TokenError("issued before the key became active", code="token.before-boot", hint="sign it again")
+    if not node.directory.is_enabled(key):
+        raise RefusedError("key is disabled", code="key.disabled")
+    return Authorised(token=verified, key=held)
+
+
+def check_sign_policy(node: NodeState, request: Authorised, payload: Payload, now: int) -> None:
+    """Step 4 for a signature: the agent's own deadline, then policy.
+
+    Raises RefusedError (`payload.expired`, `policy.missing`, `policy.denied`).
+    """
+    if payload.not_after is not None and now > payload.not_after:
+        raise RefusedError("the request's own deadline has passed", code="payload.expired")
+    agent, key = request.token.issuer, request.key.certificate.key
+    _decide(node, request, Request.to_sign(agent=agent, key=key, payload=payload, now=now))
+
+
+def check_decrypt_policy(node: NodeState, request: Authorised, body: DecryptBody, now: int) -> None:
+    """Step 4 for a decryption; raises RefusedError (`policy.missing`, `policy.denied`)."""
+    agent, key = request.token.issuer, request.key.certificate.key
+    _decide(node, request, Request.to_decrypt(agent=agent, key=key, body=body, now=now))
+
+
+def check_members(node: NodeState, request: Authorised, signers: list[str], now: int) -> list[int]:
+    """Step 5 for a signer set: its share indices; raises CallerError or VerdictError."""
+    indices = request.key.indices(signers)
+    node.verdicts.require(signers, now)
+    return indices
+
+
+def check_own_part(node: NodeState, signers: list[str]) -> None:
+    """This node must be a member itself: it contributes nothing to a set it is not in."""
+    if node.slot not in signers:
+        raise CallerError("this node is not in the signer set", code="signers.not-member")
+
+
+def take_attempt(node: NodeState, request: Authorised, purpose: bytes, now: int) -> None:
+    """Step 6, the last before the share is touched; raises TokenError (`token.replayed`)."""
+    node.ledger.take(purpose, request.token.request_id, expires_at=request.token.expires_at, now=now)
+
+
+def authorise_order(node: NodeState, token: str, body: bytes, now: int) -> Token:
+    """An administrator's order for a new key; raises TokenError, RefusedError (`operator.role`)."""
+    verified = verify_token(
+        token,
+        body=body,
+        cluster=node.roster.cluster_id,
+        now=now,
+        keys=node.roster.operator_key,
+        act=Act.KEYS_CREATE,
+        resource="*",
+        not_before=node.started_at,
+    )
+    operator = node.roster.operator(verified.kid)
+    if operator is None or Role.ADMIN not in operator.roles:
+        raise RefusedError("creating keys needs the role admin", code="operator.role")
+    return verified
+
+
+def _decide(node: NodeState, request: Authorised, question: Request) -> None:
+    policy = node.directory.policy(request.key.certificate.policy)
+    if policy is None:
+        raise RefusedError(
+            "this node does not hold the key's policy, so nothing is allowed",
+            code="policy.missing",
+            hint="put the policy first",
+        )
+    decision = evaluate(policy, question)
+    if not decision.allowed:
+        raise RefusedError(decision.reason, code="policy.denied")

@@ -1,0 +1,82 @@
+"""The node's configuration file: where it lives, listens and finds its platform.
+
+Nothing in it is trusted: the roster is checked against its signatures, and what must hold for the whole
+cluster is in the measured configuration.  Paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from attestation.canonical import parse_json
+from attestation.errors import CodedError, DocumentError
+from enclave.errors import CallerError
+from enclave.fields import Fields
+from enclave.logs import LEVELS
+
+CONFIG_BYTES_MAX = 64 << 10
+
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9a-z.-]+):([0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """One node's settings."""
+
+    slot: str
+    data: Path
+    """Directory of the sealed store."""
+    roster: Path
+    host: str
+    port: int
+    """0 takes any free port."""
+    tee_kind: str
+    tee_socket: Path
+    log_level: str = "info"
+
+    @classmethod
+    def load(cls, path: Path) -> NodeConfig:
+        """Read a file; raises CallerError (`config.missing`, `config.malformed`)."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise CallerError(f"cannot read {path}: {error.strerror}", code="config.missing") from None
+        try:
+            value = parse_json(data, bytes_max=CONFIG_BYTES_MAX)
+        except DocumentError as error:
+            raise _malformed(error.detail) from None
+        fields = Fields(value, where="", error=_malformed)
+        base = path.parent
+        host, port = _listen(fields)
+        tee = fields.fields("tee")
+        config = cls(
+            slot=fields.label("slot"),
+            data=base / fields.text("data", characters_max=4096),
+            roster=base / fields.text("roster", characters_max=4096),
+            host=host,
+            port=port,
+            tee_kind=tee.choice("kind", ("simulated",)),
+            tee_socket=base / tee.text("socket", characters_max=4096),
+            log_level=fields.choice("log_level", LEVELS, default="info"),
+        )
+        tee.done()
+        fields.done()
+        return config
+
+
+def _listen(fields: Fields) -> tuple[str, int]:
+    match = _LISTEN.fullmatch(fields.text("listen"))
+    if match is None or int(match[2]) > 65535:
+        _refuse(fields)
+    return match[1].strip("[]"), int(match[2])
+
+
+def _refuse(fields: Fields) -> NoReturn:
+    fields.refuse("expected host:port", "listen")
+
+
+def _malformed(detail: str) -> CodedError:
+    return CallerError(detail, code="config.malformed", hint="see kms-node serve --help for the file's form")

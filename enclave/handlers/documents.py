@@ -1,0 +1,41 @@
+"""Verbs for control documents and for what a node holds: control, holdings, certificate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from enclave.keys import certify
+from enclave.wire import (
+    Acknowledgement,
+    CertificateRequest,
+    CertificateSignature,
+    ControlRequest,
+    Empty,
+    Holdings,
+    acknowledgement_bytes,
+)
+
+if TYPE_CHECKING:
+    from enclave.state import NodeState
+
+
+def control(node: NodeState, _connection: int, request: ControlRequest, _now: int) -> Acknowledgement:
+    """Take a signed document; the acknowledgement leaves only after it is on disk."""
+    document = node.directory.put(request.document)
+    own = node.identity.public
+    return Acknowledgement(
+        slot=own.slot,
+        boot_counter=own.boot_counter,
+        digest=document.digest,
+        signature=node.identity.sign(acknowledgement_bytes(own.cluster, own.slot, own.boot_counter, document.digest)),
+    )
+
+
+def holdings(node: NodeState, _connection: int, _request: Empty, _now: int) -> Holdings:
+    """Digests of documents, key shares and pending ceremonies, so that a relay can send what is missing."""
+    return Holdings(documents=node.directory.digests, keys=list(node.keys.holdings()), pending=node.keys.sessions)
+
+
+def certificate(node: NodeState, _connection: int, request: CertificateRequest, _now: int) -> CertificateSignature:
+    """This boot's signature over the certificate of a key held here."""
+    return certify(node.identity, node.keys.newest(request.key).body)

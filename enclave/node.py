@@ -1,0 +1,107 @@
+"""One node process, from start to stop.
+
+Boot sequence: (1) process hygiene, (2) primitives present and correct, (3) roster, (4) platform,
+(5) sealed store with boot counter, fresh identity and TLS key, (6) listen.  A step that fails ends the
+process: a node that cannot be sure of itself serves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import time
+from collections.abc import Callable
+
+from enclave.config import NodeConfig
+from enclave.errors import CallerError, EnclaveError
+from enclave.group import check_primitives
+from enclave.hygiene import harden_process
+from enclave.logs import new_log
+from enclave.roster import Environment, Roster
+from enclave.seal import SealedStore
+from enclave.server import NodeServer
+from enclave.state import NodeState
+from enclave.tee import Tee
+from enclave.tee.simulated import SimulatedTee
+from enclave.tls import new_server_context
+
+STORE_FILE = "node.db"
+
+HANDSHAKE_S_MAX = 10.0
+"""Seconds a TLS handshake may take."""
+
+STOP_S_MAX = 5.0
+"""Seconds to close connections at a stop."""
+
+
+async def serve(config: NodeConfig) -> None:
+    """Run a node until SIGTERM or SIGINT; raises CodedError if it cannot start or must stop."""
+    log = new_log(config.log_level, slot=config.slot)
+    # 1, 2
+    harden_process()
+    check_primitives()
+    # 3, 4
+    roster = load_roster(config)
+    tee = open_tee(config, roster)
+    # 5
+    tls, spki = new_server_context(config.slot)
+    store = SealedStore.open(config.data / STORE_FILE, cluster=roster.cluster_id, slot=config.slot, tee=tee)
+    # Rounded up: a token of this very second may have been executed before the restart.
+    started_at = math.ceil(time.time())
+    state = NodeState(roster=roster, slot=config.slot, store=store, tee=tee, tls_spki=spki, now=started_at, log=log)
+    try:
+        # 6
+        server = NodeServer(state, log)
+        listener = await asyncio.get_running_loop().create_server(
+            server.protocol, config.host, config.port, ssl=tls, ssl_handshake_timeout=HANDSHAKE_S_MAX
+        )
+        port = listener.sockets[0].getsockname()[1]
+        log(
+            "listening",
+            listen=f"{config.host}:{port}",
+            cluster=roster.cluster_id.hex(),
+            boot_counter=state.identity.public.boot_counter,
+            keys=len(state.keys),
+        )
+        await _until_stopped(server, listener, log)
+    finally:
+        state.close()
+    log("stopped")
+
+
+def load_roster(config: NodeConfig) -> Roster:
+    """The signed roster of the configuration; raises CallerError (`config.roster`) or DocumentError."""
+    try:
+        data = config.roster.read_bytes()
+    except OSError as error:
+        raise CallerError(f"cannot read {config.roster}: {error.strerror}", code="config.roster") from None
+    roster = Roster.parse(data)
+    roster.slot(config.slot)
+    return roster
+
+
+def open_tee(config: NodeConfig, roster: Roster) -> Tee:
+    """The platform adapter; raises EnclaveError (`tee.simulated`) for a simulated platform in production."""
+    if roster.environment is Environment.PRODUCTION:
+        raise EnclaveError(
+            "a production roster does not run on a simulated platform",
+            code="tee.simulated",
+            hint="use the adapter of the machine's own platform",
+        )
+    return SimulatedTee(config.tee_socket)
+
+
+async def _until_stopped(server: NodeServer, listener: asyncio.Server, log: Callable[..., None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.ask_to_stop)
+    try:
+        await server.stopped
+    finally:
+        listener.close()
+        await asyncio.wait_for(server.close(), STOP_S_MAX)
+    failure = server.stopped.result()
+    if failure is not None:
+        log("storage-failed", level="error", code=failure.code)
+        raise failure

@@ -1,0 +1,155 @@
+"""The node without its sockets: every verb as a function of state, request and time.
+
+Rules kept: nothing is believed because of who relays it; time only moves forward; what a reply
+acknowledges is committed to the store before the reply may leave (`commit`); hostile requests raise
+CodedError and change nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attestation.verifier import Verifier
+
+from enclave.ceremonies import Ceremonies
+from enclave.channel import Channels
+from enclave.directory import Directory
+from enclave.errors import WireError
+from enclave.handlers import attestation, ceremony, decrypt, documents, reconstruct, sign
+from enclave.identity import BootIdentity
+from enclave.keys import KeyTable
+from enclave.ledger import Ledger
+from enclave.nonces import NoncePool
+from enclave.presentation import verifier_for
+from enclave.quotes import QuoteBudget
+from enclave.roster import Roster
+from enclave.seal import SealedStore
+from enclave.tee import Tee
+from enclave.verdicts import VerdictTable
+from enclave.wire import EvidenceRequest, Message, Presentation
+
+Handler = Callable[["NodeState", int, Any, int], Message]
+
+HANDLERS: dict[str, Handler] = {
+    "status": attestation.status,
+    "challenge": attestation.challenge,
+    "evidence": attestation.evidence,
+    "collateral": attestation.collateral,
+    "registry": attestation.registry,
+    "present": attestation.present,
+    "verdicts": attestation.verdicts,
+    "channel-open": reconstruct.channel_open,
+    "channel-accept": reconstruct.channel_accept,
+    "control": documents.control,
+    "holdings": documents.holdings,
+    "ceremony-start": ceremony.start,
+    "ceremony-round": ceremony.advance,
+    "ceremony-commit": ceremony.commit,
+    "certificate": documents.certificate,
+    "nonces": sign.nonces,
+    "sign": sign.sign,
+    "release": reconstruct.release,
+    "assemble": reconstruct.assemble,
+    "partial": decrypt.partial,
+}
+"""Every verb of enclave.wire.VERBS."""
+
+
+def _silent(_event: str, **_facts: object) -> None:
+    """Where no log is attached."""
+
+
+class NodeState:
+    """One boot of one node."""
+
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        slot: str,
+        store: SealedStore,
+        tee: Tee,
+        tls_spki: bytes,
+        now: int,
+        verifier: Verifier | None = None,
+        log: Callable[..., None] = _silent,
+    ) -> None:
+        """Claim a boot counter, make fresh keys and load what is sealed.
+
+        `now` is the start in Unix seconds, rounded up: tokens issued before it are refused.  Raises
+        StorageError, DocumentError (`roster.slot`).
+        """
+        self.roster = roster
+        self.slot = roster.slot(slot).slot
+        self.store = store
+        self.tee = tee
+        self.log = log
+        self.started_at = now
+        self._clock = now
+        self.identity = BootIdentity(
+            cluster=roster.cluster_id,
+            slot=slot,
+            boot_counter=store.next_boot(),
+            roster_digest=roster.digest,
+            tls_spki=tls_spki,
+        )
+        self.verdicts = VerdictTable(roster=roster, verifier=verifier or verifier_for(roster))
+        self.directory = Directory(store, roster)
+        self.keys = KeyTable(store, slot)
+        self.ceremonies = Ceremonies(self.identity, self.keys)
+        self.channels = Channels(self.identity)
+        self.ledger = Ledger()
+        self.quotes = QuoteBudget()
+        self._pools: dict[int, NoncePool] = {}
+        attestation.restore(self, now)
+
+    def handle(self, connection: int, verb: str, request: Message, now: int) -> Message:
+        """The reply to one request of one gateway connection at `now` (Unix seconds).
+
+        The reply may leave only after `commit`.  Raises CodedError; WireError for an unknown verb.
+        """
+        handler = HANDLERS.get(verb)
+        if handler is None:
+            raise WireError("unknown verb", code="wire.unknown-verb")
+        return handler(self, connection, request, self.tick(now))
+
+    def begin_evidence(self, request: EvidenceRequest, now: int) -> tuple[list[bytes], bytes]:
+        """First half of verb `evidence` for callers that quote elsewhere: nonces and report data."""
+        return attestation.begin_evidence(self, request, self.tick(now))
+
+    def finish_evidence(self, nonces: list[bytes], evidence: bytes, now: int) -> Presentation:
+        """Second half: the presentation around the quote."""
+        return attestation.finish_evidence(self, nonces, evidence, self.tick(now))
+
+    def commit(self) -> None:
+        """Make durable what the handled requests changed; raises StorageError, after which the node must stop."""
+        self.store.commit()
+
+    def pool(self, connection: int) -> NoncePool:
+        """The nonce pool of a connection."""
+        pool = self._pools.get(connection)
+        if pool is None:
+            pool = self._pools[connection] = NoncePool(self.identity.public.boot_counter)
+        return pool
+
+    def disconnect(self, connection: int) -> None:
+        """Forget what was tied to a connection: its nonces and the sessions opened for it."""
+        pool = self._pools.pop(connection, None)
+        if pool is not None:
+            pool.wipe()
+        self.channels.disconnect(connection)
+
+    def close(self) -> None:
+        """Wipe every secret in memory and close the store."""
+        for connection in list(self._pools):
+            self.disconnect(connection)
+        self.ceremonies.wipe()
+        self.keys.wipe()
+        self.identity.wipe()
+        self.store.close()
+
+    def tick(self, now: int) -> int:
+        """`now`, but never before what was seen: a clock set back must not revive what has expired."""
+        self._clock = max(self._clock, now)
+        return self._clock

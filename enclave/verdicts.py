@@ -1,0 +1,290 @@
+"""What this node has verified of every node, itself included: the table each operation looks into.
+
+Rules kept (specs/node.md section 3): only evidence over a nonce of this node counts, and each nonce once;
+a registry snapshot or collateral is never replaced by an older one; every change of either judges all
+evidence again; a slot's boot counter never goes back and one boot has one identity key; what cannot be
+judged is `attestation-unavailable`, never trusted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from attestation.verifier import Verifier
+
+from attestation.collateral import Collateral
+from attestation.errors import CodedError, CollateralError, CollateralMissingError
+from attestation.proof_of_cloud.snapshot import RegistrySnapshot
+from enclave.errors import CallerError, RefusedError, VerdictError
+from enclave.presentation import PeerStanding, check_presentation
+from enclave.roster import Roster
+from enclave.wire import Identity, PeerVerdict, Presentation
+
+TRUSTED = "trusted"
+DENIED = "attestation-denied"
+STALE = "attestation-stale"
+UNAVAILABLE = "attestation-unavailable"
+
+NONCE_S = 60
+"""Seconds a challenge nonce is accepted."""
+
+NONCES_MAX = 1024
+"""Challenge nonces outstanding at once; the oldest is forgotten first."""
+
+EVIDENCE_S_MAX = 24 * 3600
+"""Seconds evidence of a signer counts."""
+
+ASSEMBLER_EVIDENCE_S_MAX = 3600
+"""Seconds evidence of an assembler counts: it holds whole keys while it works."""
+
+CLOCK_SKEW_S_MAX = 5
+"""Seconds by which a verified registry checkpoint may lie ahead of this node's clock before it stops working."""
+
+
+_ANY_AGE_S = 1 << 40
+
+
+@dataclass(slots=True, kw_only=True)
+class _Row:
+    presentation: Presentation
+    nonce: bytes
+    received_at: int
+    result: str = UNAVAILABLE
+    reason: str = "not judged yet"
+    standing: PeerStanding | None = None
+    proven: bool = False
+    """Whether it ever verified: from then on it fixes what may follow in its slot."""
+
+
+class VerdictTable:
+    """Challenges, evidence, and who is trusted now."""
+
+    def __init__(self, *, roster: Roster, verifier: Verifier) -> None:
+        self._roster = roster
+        self._verifier = verifier
+        self._nonces: dict[bytes, int] = {}
+        self._rows: dict[str, _Row] = {}
+        self.collateral: Collateral | None = None
+        self.snapshot: RegistrySnapshot | None = None
+
+    # --- operations look here ------------------------------------------------------------------------
+
+    def require(self, slots: Iterable[str], now: int, *, evidence_s_max: int = EVIDENCE_S_MAX) -> None:
+        """Return only if every slot is trusted now.
+
+        Raises VerdictError with the code of the first that is not; RefusedError (`clock-skew`) if the newest
+        registry checkpoint shows that this node's clock is behind.
+        """
+        self._check_clock(now)
+        for slot in slots:
+            result, reason = self._current(slot, now, evidence_s_max)
+            if result != TRUSTED:
+                raise VerdictError(f"{slot}: {reason}", code=result, hint=_HINTS[result])
+
+    def identity(self, slot: str, now: int, *, evidence_s_max: int = EVIDENCE_S_MAX) -> Identity:
+        """The attested keys of a slot that is trusted now; raises as `require` does."""
+        self.require([slot], now, evidence_s_max=evidence_s_max)
+        return self._rows[slot].presentation.identity
+
+    def row(self, slot: str, now: int) -> PeerVerdict:
+        """One row as others may see it."""
+        result, reason = self._current(slot, now, EVIDENCE_S_MAX)
+        row = self._rows.get(slot)
+        standing = row.standing if row is not None else None
+        return PeerVerdict(
+            slot=slot,
+            boot_counter=row.presentation.identity.boot_counter if row is not None else 0,
+            result=result,
+            reason=reason,
+            platform_id=str(standing.platform_id) if standing is not None else "",
+            valid_until=min(standing.valid_until, row.received_at + EVIDENCE_S_MAX) if row and standing else 0,
+        )
+
+    # --- evidence ------------------------------------------------------------------------------------
+
+    def challenge(self, now: int) -> bytes:
+        """A fresh 32-byte nonce, good once within 60 s."""
+        for nonce in [nonce for nonce, expires_at in self._nonces.items() if expires_at < now]:
+            del self._nonces[nonce]
+        while len(self._nonces) >= NONCES_MAX:
+            del self._nonces[next(iter(self._nonces))]
+        nonce = os.urandom(32)
+        self._nonces[nonce] = now + NONCE_S
+        return nonce
+
+    def judge(self, presentation: Presentation, now: int) -> PeerVerdict:
+        """Judge fresh evidence and return its verdict; a failure never displaces evidence that is trusted.
+
+        Raises CallerError (`nonce.unknown`) if it answers no live nonce of this node.
+        """
+        nonce = self._take_nonce(presentation, now)
+        identity = presentation.identity
+        held = self._rows.get(identity.slot)
+        row = _Row(presentation=presentation, nonce=nonce, received_at=now)
+        if held is not None and held.proven:
+            refusal = _continuity(held.presentation.identity, identity)
+            if refusal is not None:
+                return _refused(identity, refusal)
+        self._appraise(row, now, self.collateral)
+        known = {entry.slot for entry in self._roster.slots}
+        if identity.slot in known and (row.proven or held is None or not held.proven):
+            self._rows[identity.slot] = row
+            return self.row(identity.slot, now)
+        return _refused(identity, row.reason, result=row.result)
+
+    # --- what evidence is judged by -------------------------------------------------------------------
+
+    def offer_collateral(self, blobs: list[bytes], now: int) -> bool:
+        """Merge newer collateral and judge again; returns whether anything changed.
+
+        Nobody vouches for the bearer, so collateral that breaks a verdict by being malformed or wrongly signed
+        is refused whole (CollateralError); one that revokes, by whatever verifies, is taken.
+        """
+        offered = Collateral.of(*blobs)
+        merged = offered if self.collateral is None else self.collateral.merged(offered)
+        if self.collateral is not None and merged.digest == self.collateral.digest:
+            return False
+        trusted = [row for row in self._rows.values() if row.result == TRUSTED]
+        for row in trusted:
+            try:
+                self._check(row, now, merged)
+            except CollateralError:
+                raise
+            except CodedError:
+                continue
+        self.collateral = merged
+        self._judge_all(now)
+        return True
+
+    def offer_snapshot(self, data: bytes, now: int) -> bool:
+        """Take a newer registry snapshot and judge again; returns whether it is new.
+
+        Raises StatementError: `proof-of-cloud.rollback` for an older one, or why it does not verify.
+        """
+        snapshot = self._verified(data, now, self._roster.proof_of_cloud.max_age_s)
+        if self.snapshot is not None and snapshot.sequence == self.snapshot.sequence:
+            return False
+        self.snapshot = snapshot
+        self._judge_all(now)
+        return True
+
+    def restore_snapshot(self, data: bytes, now: int) -> None:
+        """Bring back the snapshot held before a restart, however old: it still forbids older ones.
+
+        Raises StatementError; RefusedError (`clock-skew`) if the clock is behind it.
+        """
+        self.snapshot = self._verified(data, now, _ANY_AGE_S)
+        self._check_clock(now)
+
+    # --- inside --------------------------------------------------------------------------------------
+
+    def _verified(self, data: bytes, now: int, age_s_max: int) -> RegistrySnapshot:
+        terms = self._roster.proof_of_cloud
+        return RegistrySnapshot.parse(data).verify(
+            terms.members,
+            terms.threshold,
+            terms.freshness_key,
+            now,
+            age_s_max,
+            previous=self.snapshot,
+        )
+
+    def _current(self, slot: str, now: int, evidence_s_max: int) -> tuple[str, str]:
+        row = self._rows.get(slot)
+        if row is None:
+            return UNAVAILABLE, "no evidence seen"
+        if row.standing is None or row.result != TRUSTED:
+            return row.result, row.reason
+        if self.snapshot is None:
+            return UNAVAILABLE, "no registry snapshot"
+        if now - self.snapshot.issued_at > self._roster.proof_of_cloud.max_age_s:
+            return STALE, "registry snapshot is too old"
+        if now - row.received_at > evidence_s_max:
+            return STALE, f"evidence is older than {evidence_s_max} s"
+        if now > row.standing.valid_until:
+            return STALE, "what the evidence was verified with has expired"
+        return TRUSTED, ""
+
+    def _check_clock(self, now: int) -> None:
+        if self.snapshot is not None and self.snapshot.issued_at > now + CLOCK_SKEW_S_MAX:
+            raise RefusedError(
+                "this node's clock is behind a verified registry checkpoint", code="clock-skew", hint="fix its clock"
+            )
+
+    def _take_nonce(self, presentation: Presentation, now: int) -> bytes:
+        for nonce in presentation.nonces:
+            expires_at = self._nonces.pop(nonce, None)
+            if expires_at is not None and expires_at >= now:
+                return nonce
+        raise CallerError(
+            "presentation answers no live nonce of this node", code="nonce.unknown", hint="ask for a challenge first"
+        )
+
+    def _judge_all(self, now: int) -> None:
+        for row in self._rows.values():
+            self._appraise(row, now, self.collateral)
+
+    def _appraise(self, row: _Row, now: int, collateral: Collateral | None) -> None:
+        row.standing = None
+        if collateral is None:
+            row.result, row.reason = UNAVAILABLE, "no collateral"
+        elif self.snapshot is None:
+            row.result, row.reason = UNAVAILABLE, "no registry snapshot"
+        else:
+            try:
+                row.standing = self._check(row, now, collateral)
+                row.result, row.reason, row.proven = TRUSTED, "", True
+            except CodedError as error:
+                row.result, row.reason = _result_of(error), str(error)
+
+    def _check(self, row: _Row, now: int, collateral: Collateral) -> PeerStanding:
+        assert self.snapshot is not None
+        return check_presentation(
+            row.presentation,
+            roster=self._roster,
+            own_nonce=row.nonce,
+            verifier=self._verifier,
+            collateral=collateral,
+            snapshot=self.snapshot,
+            now=now,
+        )
+
+
+_HINTS = {
+    DENIED: "this machine or its code is not accepted: see the reason, and the registry",
+    STALE: "present fresh evidence, collateral and registry to this node",
+    UNAVAILABLE: "present evidence, collateral and the registry to this node",
+}
+
+
+def _result_of(error: CodedError) -> str:
+    """The public code for why evidence did not verify."""
+    if isinstance(error, VerdictError):
+        return error.code
+    if isinstance(error, CollateralMissingError):
+        return UNAVAILABLE
+    if error.code.endswith((".stale", ".expired")):
+        return STALE
+    return DENIED
+
+
+def _continuity(held: Identity, offered: Identity) -> str | None:
+    """Why `offered` cannot follow `held` in the same slot, or None."""
+    if offered.boot_counter < held.boot_counter:
+        return "boot counter went back: an older run of this node, or its disk was rolled back"
+    if offered.boot_counter == held.boot_counter and offered != held:
+        return "a second identity claims this boot: two copies of this node are running"
+    return None
+
+
+def _refused(identity: Identity, reason: str, *, result: str = DENIED) -> PeerVerdict:
+    return PeerVerdict(
+        slot=identity.slot,
+        boot_counter=identity.boot_counter,
+        result=result,
+        reason=reason,
+        platform_id="",
+        valid_until=0,
+    )
