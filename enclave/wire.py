@@ -293,9 +293,10 @@ class SignRequest(Message, frozen=True):
 
 
 class SignReply(Message, frozen=True):
-    """A signature share (32-byte scalar)."""
+    """A signature share (32-byte scalar) and the group commitment R it was made under (32-byte point)."""
 
     share: bytes
+    group_commitment: bytes
 
 
 class ReleaseRequest(Message, frozen=True):

@@ -6,9 +6,10 @@ itself.  Then anyone runs `aggregate`.  Source: RFC 9591; nonces deviate as nonc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nacl.exceptions import BadSignatureError
+from nacl.exceptions import ValueError as NaClValueError
 from nacl.signing import VerifyKey
 
 from enclave.errors import AbortError, CallerError, PeerError
@@ -18,7 +19,7 @@ from enclave.threshold.frost_binding import SIGNERS_MIN, Binding, Commitment, bi
 from enclave.threshold.nonces import NoncePair, NonceSource
 from enclave.threshold.shamir import lagrange
 
-__all__ = ["NoncePair", "NonceSource", "aggregate", "commit", "sign_share", "verify_share"]
+__all__ = ["NoncePair", "NonceSource", "aggregate", "commit", "sign", "sign_share", "verify_share"]
 
 _process_source: list[NonceSource] = []
 
@@ -40,11 +41,34 @@ def sign_share(
     nonce: NoncePair,
     threshold: int = SIGNERS_MIN,
 ) -> bytes:
-    """Round two: this signer's signature share (32-byte scalar).  The nonce pair is spent whatever happens.
+    """Round two: this signer's signature share (32-byte scalar); `sign` without the group commitment."""
+    return sign(
+        share=share,
+        index=index,
+        public_key=public_key,
+        message=message,
+        commitments=commitments,
+        nonce=nonce,
+        threshold=threshold,
+    )[0]
 
-    `commitments` are all signers' (index, hiding, binding) by increasing index; `threshold` is the key's.  Raises
-    RefusedError (`nonce.spent`); CallerError: `signers.own-commitment` when the list does not carry exactly the
-    pair's commitments at `index`, `signers.order`, `signers.too-few`, `point.invalid`.
+
+def sign(
+    *,
+    share: Secret,
+    index: int,
+    public_key: bytes,
+    message: bytes,
+    commitments: Sequence[Commitment],
+    nonce: NoncePair,
+    threshold: int = SIGNERS_MIN,
+) -> tuple[bytes, bytes]:
+    """Round two: this signer's signature share (32-byte scalar) and the group commitment it signed under.
+
+    The nonce pair is spent whatever happens.  `commitments` are all signers' (index, hiding, binding) by
+    increasing index; `threshold` is the key's.  Raises RefusedError (`nonce.spent`); CallerError:
+    `signers.own-commitment` when the list does not carry exactly the pair's commitments at `index`,
+    `signers.order`, `signers.too-few`, `point.invalid`.
     """
     d, e = nonce.spend()
     with d, e:
@@ -59,7 +83,7 @@ def sign_share(
             c = challenge(R, public_key, message)
             weight = lagrange(bound.ids, index, ED25519.order) * c
             with ED25519.mul_public(share, weight) as product, ED25519.add(nonce_sum, product) as z:
-                return ED25519.scalar_to_public_bytes(z)
+                return ED25519.scalar_to_public_bytes(z), R
 
 
 def aggregate(
@@ -69,23 +93,25 @@ def aggregate(
     commitments: Sequence[Commitment],
     shares: Mapping[int, bytes],
     public_shares: Mapping[int, bytes],
+    group_commitment: bytes | None = None,
 ) -> bytes:
     """The 64-byte Ed25519 signature, verified.
 
-    `shares` are the signers' signature shares, `public_shares` the key's public shares.  Raises PeerError
-    (`signature.share`) with the culprits' indices as text; CallerError on an impossible signer set; AbortError
+    `group_commitment` is what a signer says R is: believed only if the signature verifies with it, it saves
+    computing R here.  `shares` are the signers' signature shares, `public_shares` the key's public shares.
+    Raises PeerError (`signature.share`) with the culprits' indices as text; CallerError on an impossible signer set; AbortError
     when every share holds and the signature still does not (inconsistent key data).
     """
     bound = bind(public_key, message, commitments)
     if set(shares) != set(bound.ids) or not set(bound.ids) <= set(public_shares):
         raise CallerError("one signature share and one public share per signer", code="signers.shares")
-    R = bound.group_commitment()
     malformed = [i for i in bound.ids if not _is_scalar(shares[i])]
-    if not malformed:
-        z = sum(int.from_bytes(shares[i], "little") for i in bound.ids) % ED25519.order
-        signature = R + z.to_bytes(32, "little")
-        if _verifies(public_key, message, signature):
-            return signature
+    z = b"" if malformed else _sum(shares.values())
+    if group_commitment is not None and z and _verifies(public_key, message, group_commitment + z):
+        return group_commitment + z
+    R = bound.group_commitment()
+    if z and _verifies(public_key, message, R + z):
+        return R + z
     c = challenge(R, public_key, message)
     culprits = [i for i in bound.ids if i in malformed or not _share_holds(bound, c, i, shares[i], public_shares[i])]
     if not culprits:
@@ -109,6 +135,10 @@ def verify_share(
         raise PeerError("signature share does not verify", culprits=[str(index)], code="signature.share")
 
 
+def _sum(shares: Iterable[bytes]) -> bytes:
+    return (sum(int.from_bytes(share, "little") for share in shares) % ED25519.order).to_bytes(32, "little")
+
+
 def _share_holds(bound: Binding, c: int, index: int, share: bytes, public_share: bytes) -> bool:
     weight = lagrange(bound.ids, index, ED25519.order) * c
     try:
@@ -129,6 +159,6 @@ def _is_scalar(share: bytes) -> bool:
 def _verifies(public_key: bytes, message: bytes, signature: bytes) -> bool:
     try:
         VerifyKey(public_key).verify(message, signature)
-    except BadSignatureError:
+    except (BadSignatureError, NaClValueError):
         return False
     return True

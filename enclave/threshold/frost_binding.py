@@ -18,6 +18,8 @@ CONTEXT = b"FROST-ED25519-SHA512-v1"
 SIGNERS_MIN = 2
 """RFC 9591 section 5: fewer than two signers is not a threshold signature."""
 
+_IDENTITY = b"\x01" + bytes(31)
+
 Commitment = tuple[int, bytes, bytes]
 """Signer's index, hiding commitment, binding commitment."""
 
@@ -43,9 +45,16 @@ class Binding:
         return ED25519.point_add(hiding, ED25519.mult_public(self.factors[index], binding))
 
     def group_commitment(self, *, own_index: int | None = None, own_term: bytes | None = None) -> bytes:
-        """R: the sum of all terms; a signer passes its own term, which it gets cheaper from its nonces."""
+        """R: the sum of all terms; a signer passes its own term, which it gets cheaper from its nonces.
+
+        Every binding commitment is checked where it is multiplied.  Hiding commitments enter R only through their
+        sum, so their subgroup is checked once, on R (specs/frost.md, "Validation").  Raises CallerError
+        (`point.invalid`).
+        """
         terms = [own_term if i == own_index and own_term is not None else self.term(i) for i in self.ids]
-        return ED25519.point_add(*terms)
+        R = ED25519.point_add(*terms)
+        ED25519.validate_point(R)
+        return R
 
 
 def bind(
@@ -60,9 +69,8 @@ def bind(
         raise CallerError("signer indices must be in range and strictly increasing", code="signers.order")
     if not signers_min <= len(indices) <= COMMITTEE_MAX:
         raise CallerError(f"expected {signers_min} to {COMMITTEE_MAX} signers", code="signers.too-few")
-    for _, hiding, binding in commitments:
-        ED25519.validate_point(hiding)
-        ED25519.validate_point(binding)
+    if any(hiding == _IDENTITY for _, hiding, _ in commitments):
+        raise CallerError("a hiding commitment is the identity", code="point.invalid")
     encoded = b"".join(_identifier(i) + hiding + binding for i, hiding, binding in commitments)
     prefix = public_key + _hash(b"msg", message) + _hash(b"com", encoded)
     inputs = {i: prefix + _identifier(i) for i in indices}

@@ -1,0 +1,1 @@
+"""Throughput, latency and CPU of a running cluster, beside the ceilings of the same run."""
