@@ -1,0 +1,227 @@
+"""What the gate measures: production functions, each with secrets to poison and a call to make.
+
+A case is a factory: it prepares fresh public inputs and secrets every time, because some functions spend
+what they are given.  Its name is `module.function`; residues.json speaks of it by that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from enclave.derive import hkdf_sha256, sha512
+from enclave.group import ED25519, SECP256K1, Group
+from enclave.secret import Secret
+from enclave.threshold import ceremony_kem, dkg, dleq, frost, hpke, nonces, pop, reconstruct, shamir, vss
+from tests.ct.node_cases import node_cases
+from tests.ct.prepared import Case, Prepared
+
+MESSAGE = b"a message everyone knows"
+DIGEST = bytes(range(32))
+ECHO = bytes(32)
+
+
+def all_cases() -> Iterator[tuple[str, Case]]:
+    """Every (name, case)."""
+    yield "secret.same", same
+    yield "secret.part", part
+    yield "derive.sha512", derive_sha512
+    yield "derive.hkdf_sha256", derive_hkdf
+    for group in (ED25519, SECP256K1):
+        for name, case in group_cases(group):
+            yield f"{group.name}.{name}", case
+        yield f"shamir.split[{group.name}]", lambda group=group: split(group)
+        yield f"shamir.combine[{group.name}]", lambda group=group: combine(group)
+        yield f"vss.verify_share[{group.name}]", lambda group=group: verify_share(group)
+        yield f"pop.prove[{group.name}]", lambda group=group: prove_possession(group)
+        yield f"dleq.prove[{group.name}]", lambda group=group: prove_same_exponent(group)
+        yield f"dkg.Participant[{group.name}]", lambda group=group: key_generation(group)
+    yield "secp256k1.ecdsa_sign_recoverable", ecdsa_sign
+    yield "nonces.nonce_generate", nonce_generate
+    yield "frost.NonceSource.commit", frost_commit
+    yield "frost.sign_share", frost_sign
+    yield "hpke.partial", hpke_partial
+    yield "hpke.prove_partial", hpke_prove
+    yield "reconstruct.sign_ecdsa", reconstruct_sign
+    yield "ceremony_kem.seal", kem_seal
+    yield "ceremony_kem.CeremonyKey.open", kem_open
+    yield from node_cases()
+
+
+def group_cases(group: Group) -> Iterator[tuple[str, Case]]:
+    """Every operation of the Protocol that sees a secret."""
+
+    def two(call: Callable[[Secret, Secret], object]) -> Case:
+        def prepare() -> Prepared:
+            a, b = group.random_scalar(), group.random_scalar()
+            return Prepared(secrets=[a, b], call=lambda: call(a, b))
+
+        return prepare
+
+    def wide() -> Prepared:
+        hashed = Secret.random(64)
+        return Prepared(secrets=[hashed], call=lambda: group.scalar_from_wide(hashed))
+
+    point = group.base_mult_public(12345)
+    yield "random_scalar", lambda: Prepared(call=group.random_scalar)
+    yield "scalar_from_wide", wide
+    yield "scalar_check_secret", two(lambda a, _: group.scalar_check_secret(a))
+    yield "add", two(group.add)
+    yield "sub", two(group.sub)
+    yield "mul", two(group.mul)
+    yield "mul_public", two(lambda a, _: group.mul_public(a, 2**251 + 9))
+    yield "negate", two(lambda a, _: group.negate(a))
+    yield "invert", two(lambda a, _: group.invert(a))
+    yield "base_mult", two(lambda a, _: group.base_mult(a))
+    yield "mult", two(lambda a, _: group.mult(a, point))
+
+
+def same() -> Prepared:
+    """Constant-time equality: only its answer is public."""
+    a = Secret.random(64)
+    b = a.duplicate()
+    return Prepared(secrets=[a, b], call=lambda: a.same(b))
+
+
+def part() -> Prepared:
+    """Copying inside the arena."""
+    a = Secret.random(64)
+    return Prepared(secrets=[a], call=lambda: a.part(32, 32))
+
+
+def derive_sha512() -> Prepared:
+    """Hash of a secret and public bytes."""
+    key = Secret.random()
+    return Prepared(secrets=[key], call=lambda: sha512(b"tag", key))
+
+
+def derive_hkdf() -> Prepared:
+    """HKDF from arena to arena."""
+    key = Secret.random()
+    return Prepared(secrets=[key], call=lambda: hkdf_sha256(key, salt=None, info=b"info", size=64))
+
+
+def split(group: Group) -> Prepared:
+    """Sharing a scalar 2-of-3: polynomial, values and commitments."""
+    secret = group.random_scalar()
+    return Prepared(secrets=[secret], call=lambda: shamir.split(group, secret, 2, (1, 2, 3)))
+
+
+def combine(group: Group) -> Prepared:
+    """Joining three shares."""
+    shares, _ = shamir.split(group, group.random_scalar(), 3, (1, 2, 5))
+    return Prepared(secrets=list(shares.values()), call=lambda: shamir.combine(group, shares))
+
+
+def verify_share(group: Group) -> Prepared:
+    """Feldman's check of a received share."""
+    shares, commitments = shamir.split(group, group.random_scalar(), 2, (1, 2, 3))
+    return Prepared(secrets=[shares[2]], call=lambda: vss.verify_share(group, shares[2], 2, commitments))
+
+
+def prove_possession(group: Group) -> Prepared:
+    """Schnorr proof over a secret constant."""
+    secret = group.random_scalar()
+    public = group.base_mult(secret)
+    return Prepared(secrets=[secret], call=lambda: pop.prove(group, secret, public, b"context"))
+
+
+def prove_same_exponent(group: Group) -> Prepared:
+    """Chaum-Pedersen proof over a secret scalar."""
+    secret, base = group.random_scalar(), group.base_mult_public(99)
+    return Prepared(secrets=[secret], call=lambda: dleq.prove(group, secret, base, b"context"))
+
+
+def key_generation(group: Group) -> Prepared:
+    """A whole 2-of-2 key generation: every coefficient, share and sealing key is poisoned where it is drawn."""
+
+    def run() -> None:
+        slots = {1: "node-1", 2: "node-2"}
+        parties = {
+            i: dkg.Participant(group, session=bytes(32), index=i, slots=slots, threshold=2, context=b"context")
+            for i in slots
+        }
+        first = {i: party.round1() for i, party in parties.items()}
+        second = {i: party.round2(first) for i, party in parties.items()}
+        results = {i: party.round3(second) for i, party in parties.items()}
+        assert results[1][0] == results[2][0]
+
+    return Prepared(call=run)
+
+
+def ecdsa_sign() -> Prepared:
+    """Recoverable ECDSA with a whole key."""
+    key = SECP256K1.random_scalar()
+    return Prepared(secrets=[key], call=lambda: SECP256K1.ecdsa_sign_recoverable(key, DIGEST))
+
+
+def nonce_generate() -> Prepared:
+    """H3 of RFC 9591 over two secrets."""
+    a, b = Secret.random(), Secret.random()
+    return Prepared(secrets=[a, b], call=lambda: nonces.nonce_generate(a, b))
+
+
+def frost_commit() -> Prepared:
+    """Round one of FROST; the boot's nonce secret is poisoned as it is drawn."""
+    source = nonces.NonceSource()
+    return Prepared(call=source.commit)
+
+
+def frost_sign() -> Prepared:
+    """Round two of FROST with poisoned share and nonces."""
+    shares, commitments = shamir.split(ED25519, ED25519.random_scalar(), 2, (1, 2, 3))
+    source = nonces.NonceSource()
+    own, hiding, binding = source.commit()
+    _, other_hiding, other_binding = source.commit()
+    listed = [(1, hiding, binding), (3, other_hiding, other_binding)]
+    assert own._nonces is not None
+    return Prepared(
+        secrets=[shares[1], *own._nonces],
+        call=lambda: frost.sign_share(
+            share=shares[1], index=1, public_key=commitments[0], message=MESSAGE, commitments=listed, nonce=own
+        ),
+    )
+
+
+def hpke_partial() -> Prepared:
+    """A node's part of a threshold decryption."""
+    shares, enc = _decryption()
+    return Prepared(secrets=[shares[1]], call=lambda: hpke.partial(shares[1], 1, (1, 3), enc))
+
+
+def hpke_prove() -> Prepared:
+    """The proof that such a part is right."""
+    shares, enc = _decryption()
+    return Prepared(secrets=[shares[1]], call=lambda: hpke.prove_partial(shares[1], 1, (1, 3), enc))
+
+
+def reconstruct_sign() -> Prepared:
+    """Joining a key, checking it, signing once."""
+    secret = SECP256K1.random_scalar()
+    shares, commitments = shamir.split(SECP256K1, secret, 2, (1, 2, 3))
+    used = {i: shares[i] for i in (1, 2)}
+    public_shares = {i: SECP256K1.base_mult(share) for i, share in used.items()}
+    return Prepared(
+        secrets=list(used.values()),
+        call=lambda: reconstruct.sign_ecdsa(
+            shares=used, public_key=commitments[0], public_shares=public_shares, digest=DIGEST
+        ),
+    )
+
+
+def kem_seal() -> Prepared:
+    """Sealing a share to a ceremony key, from the arena."""
+    key, share = ceremony_kem.CeremonyKey(), Secret.random()
+    return Prepared(secrets=[share], call=lambda: ceremony_kem.seal(key.public, share, b"context"))
+
+
+def kem_open() -> Prepared:
+    """Opening it again, into the arena."""
+    key = ceremony_kem.CeremonyKey()
+    sealed = ceremony_kem.seal(key.public, Secret.random(), b"context")
+    return Prepared(call=lambda: key.open(sealed, b"context"))
+
+
+def _decryption() -> tuple[dict[int, Secret], bytes]:
+    shares, commitments = shamir.split(ED25519, ED25519.random_scalar(), 2, (1, 2, 3))
+    ciphertext = hpke.seal(hpke.public_key_x25519(commitments[0]), b"plaintext", b"")
+    return shares, ciphertext[: hpke.ENC_BYTES]

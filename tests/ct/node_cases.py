@@ -1,0 +1,100 @@
+"""The node's own paths of a secret: sealed store and channel, measured like the arithmetic."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from enclave.channel import Channels, ShareContext
+from enclave.identity import BootIdentity
+from enclave.seal import LABEL_HEAD, SealedStore
+from enclave.secret import Secret
+from tests.ct.prepared import Case, Prepared
+
+NOW = 1_700_000_000
+
+
+class SealingKeys:
+    """A platform that knows one sealing key per label, and gives no evidence.
+
+    The key of the head authenticates rows and hides nothing, so it stays public here; the key of the values is
+    poisoned as it is drawn.
+    """
+
+    def quote(self, report_data: bytes) -> bytes:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def sealing_key(self, label: str) -> Secret:
+        """A key for `label`."""
+        return Secret.take(bytearray(b"\x0b" * 32)) if label == LABEL_HEAD else Secret.random()
+
+
+def node_cases() -> Iterator[tuple[str, Case]]:
+    """Every (name, case)."""
+    yield "seal.SealedStore.put_secret", store_put
+    yield "seal.SealedStore.get_secret", store_get
+    yield "channel.Channels.open and accept", channel_open
+    yield "channel.Channels.seal", channel_seal
+    yield "channel.Channels.unseal", channel_unseal
+
+
+def store_put() -> Prepared:
+    """A share written under the sealing key."""
+    store, share = _store(), Secret.random()
+
+    def run() -> None:
+        store.put_secret("share", "key_1", share)
+        store.commit()
+
+    return Prepared(secrets=[share], call=run)
+
+
+def store_get() -> Prepared:
+    """A share read back into the arena."""
+    store = _store()
+    store.put_secret("share", "key_1", Secret.random())
+    store.commit()
+    return Prepared(call=lambda: store.get_secret("share", "key_1"))
+
+
+def channel_open() -> Prepared:
+    """A session key drawn, sealed, sent and taken in."""
+    sender, receiver = _identity("node-1"), _identity("node-2")
+    outbound, inbound = Channels(sender), Channels(receiver)
+    return Prepared(call=lambda: inbound.accept(outbound.open(1, receiver.public, NOW), sender.public, NOW))
+
+
+def channel_seal() -> Prepared:
+    """A share sealed for the assembler."""
+    _, receiver, outbound, _ = _session()
+    share = Secret.random()
+    return Prepared(secrets=[share], call=lambda: outbound.seal(1, receiver.public, share, _context(), NOW))
+
+
+def channel_unseal() -> Prepared:
+    """The same share opened there."""
+    sender, receiver, outbound, inbound = _session()
+    sealed = outbound.seal(1, receiver.public, Secret.random(), _context(), NOW)
+    return Prepared(call=lambda: inbound.unseal(sealed, sender.public, _context(), NOW))
+
+
+def _store() -> SealedStore:
+    directory = Path(tempfile.mkdtemp(dir=tempfile.gettempdir()))
+    return SealedStore.open(directory / "store.db", cluster=bytes(32), slot="node-1", tee=SealingKeys())
+
+
+def _identity(slot: str) -> BootIdentity:
+    return BootIdentity(cluster=bytes(32), slot=slot, boot_counter=1, roster_digest=bytes(32), tls_spki=bytes(32))
+
+
+def _session() -> tuple[BootIdentity, BootIdentity, Channels, Channels]:
+    sender, receiver = _identity("node-1"), _identity("node-2")
+    outbound, inbound = Channels(sender), Channels(receiver)
+    inbound.accept(outbound.open(1, receiver.public, NOW), sender.public, NOW)
+    return sender, receiver, outbound, inbound
+
+
+def _context() -> ShareContext:
+    return ShareContext(key="key_1", version=1, epoch=1, request_id=bytes(32))
