@@ -6,7 +6,7 @@ read in one pass and every proof costs a logarithmic number of hashes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import sha256
 
 from attestation.errors import DocumentError
@@ -89,6 +89,13 @@ class MerkleLog:
             path.append(self._range(start, end))
         return path[::-1]
 
+    def subtrees(self, depth: int, start: int, count: int) -> bytes:
+        """`count` consecutive hashes of complete subtrees of 2^depth leaves, joined: the content of a tile."""
+        level = self.levels[depth] if depth < len(self.levels) else []
+        if count < 1 or start + count > len(level):
+            raise DocumentError("subtrees outside the tree", code="merkle.index")
+        return b"".join(level[start : start + count])
+
     def _range(self, start: int, end: int) -> bytes:
         """The subtree over leaves start..end, where `start` is a multiple of the next power of two >= the length."""
         size = end - start
@@ -102,8 +109,3 @@ class MerkleLog:
 def _split(size: int) -> int:
     """The largest power of two below `size`."""
     return 1 << (size - 1).bit_length() - 1
-
-
-def hashes_at(levels: Sequence[Sequence[bytes]], level: int, start: int, count: int) -> bytes:
-    """`count` consecutive subtree hashes, joined: the content of a tile."""
-    return b"".join(levels[level][start : start + count])

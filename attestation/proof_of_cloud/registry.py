@@ -251,6 +251,18 @@ class Registry:
             config.members, config.threshold, config.freshness_key, now, max_age, origin=config.origin
         )
 
+    def published(self) -> RegistrySnapshot:
+        """The snapshot, verified but for its age: what a server hands out, however old."""
+        snapshot = self.snapshot()
+        config = self.config
+        return snapshot.verify(
+            config.members, config.threshold, config.freshness_key, snapshot.issued_at, 0, origin=config.origin
+        )
+
+    def version(self) -> object:
+        """Changes whenever the published snapshot may have changed."""
+        return self._files.stamp("freshness.note", "members.note")
+
     def standing(self, platform: PlatformId | bytes, now: int) -> Standing:
         """The standing by the lines in force."""
         return self._standing(_commitment(platform), now)

@@ -183,6 +183,17 @@ class RegistryFiles:
             os.fsync(file.fileno())
         temporary.replace(self.directory / name)
 
+    def stamp(self, *names: str) -> tuple[tuple[int, int] | None, ...]:
+        """Inode and modification time of each file: every atomic replacement changes them."""
+        found: list[tuple[int, int] | None] = []
+        for name in names:
+            try:
+                status = (self.directory / name).stat()
+                found.append((status.st_ino, status.st_mtime_ns))
+            except FileNotFoundError:
+                found.append(None)
+        return tuple(found)
+
     def _note(self, name: str) -> Note | None:
         data = self._read(name)
         if not data:

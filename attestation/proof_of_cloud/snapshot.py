@@ -167,6 +167,11 @@ class RegistrySnapshot:
             raise StatementError(f"expected a commitment of {COMMITMENT_BYTES} bytes, found {len(commitment)}")
         return self._standing(commitment.hex(), self.issued_at if now is None else now)
 
+    def line(self, number: int) -> bytes:
+        """Line `number`, without its newline; raises StatementError if not verified, IndexError outside."""
+        self._require_verified()
+        return self._lines[number]
+
     def entries(self) -> Iterator[Entry]:
         """Every line, strictly parsed: the slow, complete audit. Raises StatementError at the first bad one."""
         return (Entry.parse(line) for line in _split(self.log_bytes))

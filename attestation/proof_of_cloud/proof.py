@@ -1,0 +1,95 @@
+"""Proof of one registry line in a few kilobytes: the C2SP tlog-proof format.
+
+It shows that the line is in the log the freshness key signed; it cannot show that no later line restricts the
+platform, so decisions use snapshots and proofs serve auditors.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Self
+
+from attestation.errors import DocumentError, StatementError
+from attestation.merkle import leaf_hash, verify_inclusion
+from attestation.proof_of_cloud.checkpoint import Checkpoint, Role
+from attestation.proof_of_cloud.entries import LINE_BYTES_MAX, Entry
+from attestation.proof_of_cloud.note import NOTE_BYTES_MAX, Note
+from attestation.proof_of_cloud.snapshot import RegistrySnapshot
+
+HEADER = "c2sp.org/tlog-proof@v1"
+
+PATH_MAX = 63
+"""RFC 6962 trees have at most 2^63 leaves."""
+
+PROOF_BYTES_MAX = NOTE_BYTES_MAX + 2 * LINE_BYTES_MAX + 64 * 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InclusionProof:
+    """Line number `index` with the hashes that lead from it to the head in `note`."""
+
+    line: bytes
+    index: int
+    path: tuple[bytes, ...]
+    note: Note
+
+    @classmethod
+    def of(cls, snapshot: RegistrySnapshot, index: int) -> Self:
+        """The proof for line `index` of a verified snapshot; raises StatementError."""
+        try:
+            path = tuple(snapshot.log.inclusion_proof(index))
+        except DocumentError:
+            raise StatementError(f"the registry has {snapshot.size} lines, no number {index}") from None
+        return cls(line=snapshot.line(index), index=index, path=path, note=snapshot.freshness_note)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read the text form strictly; raises StatementError."""
+        if len(data) > PROOF_BYTES_MAX:
+            raise StatementError(f"expected a proof of at most {PROOF_BYTES_MAX} bytes, found {len(data)}")
+        head, blank, note = data.partition(b"\n\n")
+        lines = head.decode("utf-8", "replace").split("\n")
+        if not blank or len(lines) < 3 or lines[0] != HEADER or len(lines) > 3 + PATH_MAX:
+            raise StatementError("expected a tlog-proof, version 1, with the line as its extra data")
+        extra, index = lines[1].removeprefix("extra "), lines[2].removeprefix("index ")
+        if extra == lines[1] or index == lines[2] or not index.isascii() or not index.isdigit() or len(index) > 16:
+            raise StatementError("expected extra data and an index in a proof")
+        path = tuple(_base64(item) for item in lines[3:])
+        if any(len(item) != 32 for item in path):
+            raise StatementError("expected hashes of 32 bytes in a proof")
+        return cls(line=_base64(extra), index=int(index), path=path, note=Note.parse(note))
+
+    def encode(self) -> bytes:
+        """The text form."""
+        hashes = "".join(base64.b64encode(item).decode() + "\n" for item in self.path)
+        head = f"{HEADER}\nextra {base64.b64encode(self.line).decode()}\nindex {self.index}\n{hashes}\n"
+        return head.encode() + self.note.encode()
+
+    def verify(self, freshness_key: bytes, *, origin: str | None = None) -> tuple[Entry, Checkpoint]:
+        """The proven entry and the head it is in.
+
+        Raises StatementError (`proof-of-cloud.signatures`, `.malformed`) if the head is not signed by
+        `freshness_key` or the path does not lead to it.
+        """
+        head = Checkpoint.parse(self.note, Role.FRESHNESS)
+        if origin not in (None, head.origin):
+            raise StatementError(f"expected registry {origin}, found {head.origin}")
+        if not self.note.signers({head.origin: freshness_key}):
+            raise StatementError("the head is not signed by the freshness key", code="proof-of-cloud.signatures")
+        try:
+            verify_inclusion(leaf_hash(self.line), self.index, head.size, self.path, head.root)
+        except DocumentError:
+            raise StatementError("the proof does not lead to the signed root") from None
+        return Entry.parse(self.line), head
+
+
+def _base64(text: str) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise StatementError("a proof holds something that is not base64") from None
+    if base64.b64encode(data).decode() != text:
+        raise StatementError("a proof holds base64 that is not canonical")
+    return data
