@@ -99,8 +99,8 @@ def aggregate(
 
     `group_commitment` is what a signer says R is: believed only if the signature verifies with it, it saves
     computing R here.  `shares` are the signers' signature shares, `public_shares` the key's public shares.
-    Raises PeerError (`signature.share`) with the culprits' indices as text; CallerError on an impossible signer set; AbortError
-    when every share holds and the signature still does not (inconsistent key data).
+    Raises PeerError (`signature.share`) with the culprits' indices as text; CallerError on an impossible signer
+    set; AbortError when every share holds and the signature still does not (inconsistent key data).
     """
     bound = bind(public_key, message, commitments)
     if set(shares) != set(bound.ids) or not set(bound.ids) <= set(public_shares):
