@@ -9,7 +9,7 @@ roster's quorum for that kind.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from attestation.canonical import canonical_json
@@ -17,6 +17,7 @@ from attestation.envelope import Envelope, b64url
 from attestation.errors import CodedError, DocumentError
 from enclave.errors import RefusedError
 from enclave.fields import Fields
+from enclave.policy.rules import Policy
 from enclave.roster import Role, Roster
 from enclave.signing_key import PublicKey, SigningKey
 
@@ -79,18 +80,24 @@ class Agent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyDocument:
-    """One immutable version of a policy; `rules` is the checked JSON that `enclave.policy` evaluates."""
+    """One immutable version of a policy; building one raises PolicyError unless its rules are valid."""
 
     cluster: bytes
     policy: str
     name: str
     version: int
     rules: Sequence[Mapping[str, Any]]
+    """The rules as JSON."""
     issued_at: int
     digest: bytes = b""
+    compiled: Policy = field(init=False, repr=False, compare=False)
+    """The rules as `enclave.policy` evaluates them."""
 
     kind = "policy"
     restricts = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "compiled", Policy.of(self.rules))
 
     @property
     def subject(self) -> str:

@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, NoReturn
 
 from attestation.errors import EvidenceError, StatementError
 from attestation.evidence import Claims, Tee
+from attestation.proof_of_cloud.platform_id import PlatformId
+from attestation.proof_of_cloud.policy import ProofOfCloudPolicy, check_platform
+from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.verdict import Outcome
 from enclave.evidence_binding import nonce_root, report_data
 from enclave.roster import Roster, SlotEntry
 from enclave.wire import Identity, Presentation
 
 if TYPE_CHECKING:
-    from attestation.collateral import Collateral
-    from attestation.proof_of_cloud.snapshot import RegistrySnapshot
     from attestation.verifier import Verifier
 
+    from attestation.collateral import Collateral
     from attestation.proof_of_cloud.platform_id import PlatformId
+    from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 
 __all__ = ["PeerStanding", "check_presentation", "nonce_root", "report_data", "verifier_for"]
 
@@ -85,15 +88,13 @@ def check_presentation(
         raise StatementError("evidence names no machine", code="proof-of-cloud.absent")
     if platform.commitment != slot.platform:
         _refuse("platform", f"expected the machine the roster commits to for {slot.slot}, found another")
-    _check_registry(snapshot, slot, roster, now)
+    vouched_until = _check_registry(snapshot, platform, slot, roster, now)
     return PeerStanding(
         slot=slot.slot,
         identity=identity,
         claims=claims,
         platform_id=platform,
-        valid_until=min(
-            claims.valid_until, snapshot.issued_at + roster.proof_of_cloud.max_age_s, now + EVIDENCE_AGE_S_MAX
-        ),
+        valid_until=min(claims.valid_until, vouched_until, now + EVIDENCE_AGE_S_MAX),
     )
 
 
@@ -132,30 +133,20 @@ def _check_configuration(claims: Claims, roster: Roster) -> None:
         _refuse("configuration", f"register {register} does not hold this cluster's id")
 
 
-def _check_registry(snapshot: RegistrySnapshot, slot: SlotEntry, roster: Roster, now: int) -> None:
+def _check_registry(snapshot: RegistrySnapshot, platform: PlatformId, slot: SlotEntry, roster: Roster, now: int) -> int:
+    """Until when (Unix seconds) the registry vouches for the machine."""
     terms = roster.proof_of_cloud
-    snapshot.verify(
-        terms.members,
-        threshold=terms.threshold,
-        freshness_key=terms.freshness_key,
-        now=now,
-        max_age=terms.max_age_s,
+    if not snapshot.verified:
+        # A node verifies each snapshot once, when it arrives; age is checked again below each time.
+        snapshot.verify(terms.members, terms.threshold, terms.freshness_key, now, terms.max_age_s)
+    domain = slot.failure_domain
+    policy = ProofOfCloudPolicy(
+        level_min=terms.level,
+        max_age_s=terms.max_age_s,
+        providers=frozenset({domain["provider"]} if "provider" in domain else ()),
+        regions=frozenset({domain["region"]} if "region" in domain else ()),
     )
-    if snapshot.frozen:
-        raise StatementError("the registry is frozen", code="proof-of-cloud.frozen")
-    standing = snapshot.lookup(slot.platform)
-    if standing.revoked:
-        raise StatementError(f"machine of {slot.slot} was revoked: {standing.reason}", code="proof-of-cloud.revoked")
-    if not standing.listed:
-        raise StatementError(f"machine of {slot.slot} is not in the registry", code="proof-of-cloud.not-listed")
-    if standing.level < terms.level:
-        raise StatementError(
-            f"expected proof-of-cloud level {terms.level}, found {standing.level}", code="proof-of-cloud.level"
-        )
-    for fact, expected in slot.failure_domain.items():
-        found = getattr(standing, fact)
-        if found != expected:
-            raise StatementError(f"expected {fact} {expected}, the registry says {found}", code="proof-of-cloud.domain")
+    return check_platform(snapshot, platform, policy=policy, now=now).valid_until
 
 
 def _refuse(code: str, detail: str, *, hint: str | None = None) -> NoReturn:

@@ -30,6 +30,8 @@ from enclave.roster_slots import (
 )
 from enclave.signing_key import PublicKey, SigningKey
 
+__all__ = ["Environment", "OperatorEntry", "ProofOfCloudTerms", "Role", "Roster", "SlotEntry"]
+
 PAYLOAD_TYPE = "application/vnd.holdfast.roster+json"
 DOCUMENT_TYPE = "holdfast/roster/v1"
 

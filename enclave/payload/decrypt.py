@@ -36,6 +36,8 @@ class DecryptBody:
     recipient: bytes | None
     """X25519 public key the partial results are sealed to; None lets the gateway see the plaintext."""
 
+    kind = "decrypt"
+
     @property
     def info(self) -> bytes:
         """HPKE info of the context."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from enclave.payload.decrypt import DecryptBody
 from enclave.payload.sign import Payload
@@ -23,21 +23,17 @@ class Request:
     """`agt_...` or `opr_...`: the verified issuer of the request token."""
     key: str
     kind: str
-    payload: Payload | None = None
-    plaintext_to_gateway: bool = False
-    """A decryption without a recipient: the gateway would see the plaintext."""
-    now: int
-    """Unix seconds on the deciding node's clock."""
+    payload: Payload | DecryptBody | None = None
+    now: int | None = None
+    """Unix seconds on the deciding node's clock; without it no time condition opens anything."""
 
-    @classmethod
-    def to_sign(cls, *, agent: str, key: str, payload: Payload, now: int) -> Request:
-        """The question a sign request poses."""
-        return cls(agent=agent, key=key, kind=payload.kind, payload=payload, now=now)
 
-    @classmethod
-    def to_decrypt(cls, *, agent: str, key: str, body: DecryptBody, now: int) -> Request:
-        """The question a decrypt request poses."""
-        return cls(agent=agent, key=key, kind="decrypt", plaintext_to_gateway=body.recipient is None, now=now)
+class Compiled(Protocol):
+    """A signed policy document, which carries its checked rules."""
+
+    @property
+    def compiled(self) -> Policy:
+        """The rules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +90,10 @@ class Decision:
         }
 
 
-def evaluate(policy: Policy, request: Request) -> Decision:
+def evaluate(policy: Policy | Compiled, request: Request) -> Decision:
     """Decide `request`: the first matching deny rule, else the first matching allow rule, else no."""
-    traces = tuple(_trace(rule, request) for rule in policy.rules)
+    rules = policy.rules if isinstance(policy, Policy) else policy.compiled.rules
+    traces = tuple(_trace(rule, request) for rule in rules)
     for effect in ("deny", "allow"):
         for trace in traces:
             if trace.effect == effect and trace.matched:
@@ -133,41 +130,44 @@ def _subject(rule: Rule, request: Request) -> Iterator[Check]:
     if rule.keys is not None:
         yield Check(leaf="keys", holds=request.key in rule.keys, detail=f"key {request.key}")
     if rule.time is not None:
-        yield Check(leaf="time", holds=rule.time.holds(request.now), detail=f"at {request.now}")
+        # Without a clock the cautious answer: an allow rule does not apply, a deny rule does.
+        holds = rule.denies if request.now is None else rule.time.holds(request.now)
+        yield Check(leaf="time", holds=holds, detail=f"at {request.now}")
 
 
 def _allows(rule: Rule, request: Request) -> Iterator[Check]:
     payload = request.payload
-    if request.kind == "decrypt":
-        if request.plaintext_to_gateway:
-            detail = "without a recipient the gateway sees the plaintext"
-            yield Check(leaf="plaintext_to_gateway", holds=rule.plaintext_to_gateway, detail=detail)
-        return
-    if request.kind == "digest":
-        yield Check(leaf="digest", holds=rule.digest, detail="a digest cannot be read by policy")
-    if request.kind == "evm_transaction":
-        if payload is None or payload.transaction is None:
-            yield _unreadable("evm")
-        else:
-            yield from (rule.evm or _EVM_ANY).checks(payload.transaction)
-    if request.kind == "solana_message":
-        if payload is None or payload.solana is None:
-            yield _unreadable("solana")
-        else:
-            yield from (rule.solana or _SOLANA_ANY).checks(payload.solana)
+    match request.kind:
+        case "decrypt":
+            if not isinstance(payload, DecryptBody):
+                yield _unreadable("decrypt")
+            elif payload.recipient is None:
+                detail = "without a recipient the gateway sees the plaintext"
+                yield Check(leaf="plaintext_to_gateway", holds=rule.plaintext_to_gateway, detail=detail)
+        case "digest":
+            yield Check(leaf="digest", holds=rule.digest, detail="a digest cannot be read by policy")
+        case "evm_transaction":
+            if isinstance(payload, Payload) and payload.transaction is not None:
+                yield from (rule.evm or _EVM_ANY).checks(payload.transaction)
+            else:
+                yield _unreadable("evm")
+        case "solana_message":
+            if isinstance(payload, Payload) and payload.solana is not None:
+                yield from (rule.solana or _SOLANA_ANY).checks(payload.solana)
+            else:
+                yield _unreadable("solana")
 
 
 def _touches(rule: Rule, request: Request) -> Iterator[Check]:
+    """What a deny rule looks at; a payload that was not parsed counts as touched."""
     payload = request.payload
     if rule.evm is not None:
-        if request.kind != "evm_transaction":
-            yield Check(leaf="kinds", holds=False, detail="the rule looks at EVM transactions")
-        elif payload is not None and payload.transaction is not None:
+        yield Check(leaf="evm", holds=request.kind == "evm_transaction", detail=f"kind {request.kind}")
+        if isinstance(payload, Payload) and payload.transaction is not None:
             yield from rule.evm.touches(payload.transaction)
     if rule.solana is not None:
-        if request.kind != "solana_message":
-            yield Check(leaf="kinds", holds=False, detail="the rule looks at Solana messages")
-        elif payload is not None and payload.solana is not None:
+        yield Check(leaf="solana", holds=request.kind == "solana_message", detail=f"kind {request.kind}")
+        if isinstance(payload, Payload) and payload.solana is not None:
             yield from rule.solana.touches(payload.solana)
 
 
