@@ -31,6 +31,7 @@ from kms.dev.machines import Machines
 from kms.dev.ports import HOST, choose, require_free
 from kms.dev.readiness import wait_listening, wait_trusted, wait_verdict
 from kms.dev.trust_files import keep_fresh, restate, write_collateral
+from kms.errors import ConflictError
 
 NODES_DEFAULT = 5
 PORT_DEFAULT = 8750
@@ -157,11 +158,10 @@ class DevCluster:
 
     async def _start(self) -> None:
         layout = self.layout
-        layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _take_directory(layout)
         self._stack.enter_context(self._lock)
-        if self._fresh:
+        if self._fresh or not layout.cluster_file.exists():
             _clear(layout)
-        if not layout.cluster_file.exists():
             self._progress("making a new cluster: hardware vendor, machines, registry, operator, roster")
             creation.create(layout.root, nodes=self._nodes, first_port=self.port + 1 if self.port else 0)
             self.made_now = True
@@ -225,6 +225,15 @@ class DevCluster:
         """Raises UnavailableError if a child has ended on its own."""
         for child in self._children.values():
             child.check_running()
+
+
+def _take_directory(layout: Layout) -> None:
+    """Make the directory; raises ConflictError (`dev.directory`) if it belongs to somebody else."""
+    layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if any(layout.root.iterdir()) and not layout.lock.exists():
+        raise ConflictError(
+            f"{layout.root} is not empty and was not made by kms dev", code="dev.directory", hint="choose another --dir"
+        )
 
 
 def _clear(layout: Layout) -> None:

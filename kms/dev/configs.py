@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attestation.simulated.storage import write_private
-from enclave.roster import SlotEntry
+from enclave.roster_slots import SlotEntry
 from kms.dev.layout import Layout
 from kms.dev.ports import HOST
 

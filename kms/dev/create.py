@@ -17,7 +17,8 @@ from attestation.envelope import b64url
 from attestation.proof_of_cloud.registry import Registry
 from attestation.simulated.authority import Authority
 from attestation.simulated.storage import write_private
-from enclave.roster import Environment, OperatorEntry, ProofOfCloudTerms, Role, Roster, SlotEntry
+from enclave.roster import Environment, OperatorEntry, Role, Roster
+from enclave.roster_slots import ProofOfCloudTerms, SlotEntry
 from kms.client.credentials import OperatorCredentials
 from kms.dev.layout import Layout
 from kms.dev.machines import MEASUREMENT

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 
 from kms.errors import ConflictError
 
 HOST = "127.0.0.1"
+
+PORT_LOW, PORT_HIGH = 20_000, 32_000
+"""Where unassigned ports are picked: Linux takes outgoing ones from 32768 on (ip_local_port_range)."""
 
 
 def is_free(port: int) -> bool:
@@ -39,12 +43,10 @@ def require_free(port: int, what: str) -> None:
 
 
 def _any(count: int) -> list[int]:
-    """Ports the system picks; all are held at once so that they differ."""
-    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Free ports below the range the system takes outgoing connections from, where a free port stays free."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = secrets.choice(range(PORT_LOW, PORT_HIGH))
+        if is_free(port):
+            found.add(port)
+    return sorted(found)

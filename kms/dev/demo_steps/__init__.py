@@ -1,0 +1,1 @@
+"""What does the demonstration show?  One file per act; each step checks what it prints."""
