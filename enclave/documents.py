@@ -97,6 +97,7 @@ class PolicyDocument:
     restricts = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", tuple(self.rules))
         object.__setattr__(self, "compiled", Policy.of(self.rules))
 
     @property

@@ -258,7 +258,10 @@ def _malformed(detail: str) -> CodedError:
 def _read_simulated_root(fields: Fields) -> bytes | None:
     if fields.optional_null("simulated_root"):
         return None
-    return fields.base64("simulated_root", size_max=CERTIFICATE_BYTES_MAX)
+    root = fields.base64("simulated_root", size_max=CERTIFICATE_BYTES_MAX)
+    if not root:
+        fields.refuse("expected a certificate or null", "simulated_root")
+    return root
 
 
 def _read_operator(fields: Fields) -> OperatorEntry:
