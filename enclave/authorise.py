@@ -68,7 +68,7 @@ def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) 
 def check_sign_policy(node: NodeState, request: Authorised, payload: Payload, now: int) -> None:
     """Step 4 for a signature: the agent's own deadline, then policy.
 
-    Raises RefusedError (`payload.expired`, `policy.missing`, `policy.denied`).
+    Raises RefusedError (`payload.expired`, `policy.unknown`, `policy.denied`).
     """
     if payload.not_after is not None and now > payload.not_after:
         raise RefusedError("the request's own deadline has passed", code="payload.expired")
@@ -77,7 +77,7 @@ def check_sign_policy(node: NodeState, request: Authorised, payload: Payload, no
 
 
 def check_decrypt_policy(node: NodeState, request: Authorised, body: DecryptBody, now: int) -> None:
-    """Step 4 for a decryption; raises RefusedError (`policy.missing`, `policy.denied`)."""
+    """Step 4 for a decryption; raises RefusedError (`policy.unknown`, `policy.denied`)."""
     agent, key = request.token.issuer, request.key.certificate.key
     _decide(node, request, Request.to_decrypt(agent=agent, key=key, body=body, now=now))
 
@@ -123,7 +123,7 @@ def _decide(node: NodeState, request: Authorised, question: Request) -> None:
     if policy is None:
         raise RefusedError(
             "this node does not hold the key's policy, so nothing is allowed",
-            code="policy.missing",
+            code="policy.unknown",
             hint="put the policy first",
         )
     decision = evaluate(policy, question)

@@ -1,8 +1,8 @@
 """Key generation as one participant runs it: an operator's order in, a sealed share and a signed certificate out.
 
 Steps (specs/node.md section 5; the arithmetic is enclave.threshold.dkg):
-1. the order: an administrator's token over the exact body, a fresh key id, a fresh session, every
-   participant trusted now; their boots and identity keys become part of the context of everything below;
+1. the order: an administrator's token over the exact body, the key id that follows from it, a fresh
+   session, every participant trusted now; their boots and identity keys go into the context of all below;
 2. each round: exactly one message per participant, signed under the identity attested in step 1;
 3. prepare: the pending share is sealed and on disk, then this node signs the hash of certificate and transcript;
 4. commit: everyone's signature over the same hash activates the key; anything else leaves it pending.
@@ -11,6 +11,7 @@ A failure before step 3 ends the attempt; nothing after it deletes a share.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,7 +46,6 @@ class _Attempt:
     session: bytes
     key: str
     order: KeyOrder
-    request_id: bytes
     members: Mapping[str, Identity]
     context: bytes
     participant: Participant
@@ -62,7 +62,6 @@ class Ceremonies:
         self._keys = keys
         self._live: dict[bytes, _Attempt] = {}
         self._sessions: set[bytes] = set()
-        self._prepared_orders: set[bytes] = set()
 
     def start(
         self,
@@ -77,17 +76,17 @@ class Ceremonies:
     ) -> CeremonyMessage:
         """Round 1.  `members` are the attested identities of the order's nodes, in its order.
 
-        Raises CallerError or RefusedError (`ceremony.session`, `ceremony.order-used`, `ceremony.busy`, `key.exists`).
+        Raises CallerError (`ceremony.session`, `ceremony.key`), RefusedError (`ceremony.session`, `ceremony.busy`,
+        `key.exists`).
         """
         self._expire(now)
         if not 16 <= len(session) <= 64:
             raise CallerError("expected a session id of 16 to 64 bytes", code="ceremony.session")
         if session in self._sessions or self._keys.pending(session) or self._keys.by_session(session):
             raise RefusedError("session id was used before", code="ceremony.session", hint="choose a fresh one")
-        if token.request_id in self._prepared_orders:
-            raise RefusedError("this order has prepared a key already", code="ceremony.order-used")
-        if self._keys.knows(key):
-            raise RefusedError("key id is taken", code="key.exists", hint="choose a fresh one")
+        if key != key_id_of(token.request_id):
+            raise CallerError("expected the key id that follows from the order", code="ceremony.key")
+        self._check_unused(key)
         if len(self._live) >= LIVE_MAX:
             raise RefusedError(f"{LIVE_MAX} ceremonies are running", code="ceremony.busy", hint="retry shortly")
         context = _context(self._identity.public, key, token.request_id, body, members)
@@ -96,7 +95,6 @@ class Ceremonies:
             session=session,
             key=key,
             order=order,
-            request_id=token.request_id,
             members=members,
             context=context,
             participant=Participant(
@@ -184,8 +182,7 @@ class Ceremonies:
         return self._say(attempt, 2, attempt.participant.round2(firsts))
 
     def _prepare(self, attempt: _Attempt, messages: list[CeremonyMessage]) -> CeremonyMessage:
-        if attempt.request_id in self._prepared_orders:
-            raise RefusedError("this order has prepared a key already", code="ceremony.order-used")
+        self._check_unused(attempt.key)
         transcript, share = attempt.participant.round3(self._payloads(attempt, messages, 2))
         with share.secret as secret:
             body = self._certificate(attempt, transcript, share).body()
@@ -202,7 +199,6 @@ class Ceremonies:
                 message=encode(message),
             )
             self._keys.prepare(prepared, secret)
-        self._prepared_orders.add(attempt.request_id)
         del self._live[attempt.session]
         return message
 
@@ -266,9 +262,20 @@ class Ceremonies:
             signature=self._identity.sign(ceremony_message_bytes(unsigned)),
         )
 
+    def _check_unused(self, key: str) -> None:
+        """One order makes one key: its id is taken from the moment this node prepared it."""
+        if self._keys.knows(key):
+            raise RefusedError("this order has made a key already", code="key.exists", hint="sign a fresh order")
+
     def _expire(self, now: int) -> None:
         for session in [session for session, attempt in self._live.items() if attempt.expires_at < now]:
             self.abort(session)
+
+
+def key_id_of(request_id: bytes) -> str:
+    """The id of the key that one order makes, so that whoever relays cannot make two keys of it."""
+    digest = hashlib.sha256(tagged("key-id", request_id)).digest()[:16]
+    return "key_" + base64.b32encode(digest).decode("ascii").rstrip("=").lower()
 
 
 def _context(own: Identity, key: str, request_id: bytes, body: bytes, members: Mapping[str, Identity]) -> bytes:
