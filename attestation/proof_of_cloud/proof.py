@@ -1,7 +1,7 @@
-"""Proof of one registry line in a few kilobytes: the C2SP tlog-proof format.
+"""Proofs in a few kilobytes, for auditors: one line is in the registry; the registry extends an earlier one.
 
-It shows that the line is in the log the freshness key signed; it cannot show that no later line restricts the
-platform, so decisions use snapshots and proofs serve auditors.
+An inclusion proof (C2SP tlog-proof) shows that a line is in the log the freshness key signed; it cannot show that
+no later line restricts the platform, so decisions use snapshots.  A consistency proof is text of the same kind.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from attestation.errors import DocumentError, StatementError
-from attestation.merkle import leaf_hash, verify_inclusion
+from attestation.merkle import leaf_hash, verify_consistency, verify_inclusion
 from attestation.proof_of_cloud.checkpoint import Checkpoint, Role
 from attestation.proof_of_cloud.entries import LINE_BYTES_MAX, Entry
 from attestation.proof_of_cloud.note import NOTE_BYTES_MAX, Note
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 
-HEADER = "c2sp.org/tlog-proof@v1"
+INCLUSION_HEADER = "c2sp.org/tlog-proof@v1"
+
+CONSISTENCY_HEADER = "holdfast-registry-consistency/v1"
 
 PATH_MAX = 63
 """RFC 6962 trees have at most 2^63 leaves."""
@@ -51,20 +53,19 @@ class InclusionProof:
             raise StatementError(f"expected a proof of at most {PROOF_BYTES_MAX} bytes, found {len(data)}")
         head, blank, note = data.partition(b"\n\n")
         lines = head.decode("utf-8", "replace").split("\n")
-        if not blank or len(lines) < 3 or lines[0] != HEADER or len(lines) > 3 + PATH_MAX:
+        if not blank or len(lines) < 3 or lines[0] != INCLUSION_HEADER or len(lines) > 3 + PATH_MAX:
             raise StatementError("expected a tlog-proof, version 1, with the line as its extra data")
-        extra, index = lines[1].removeprefix("extra "), lines[2].removeprefix("index ")
-        if extra == lines[1] or index == lines[2] or not index.isascii() or not index.isdigit() or len(index) > 16:
+        extra = lines[1].removeprefix("extra ")
+        if extra == lines[1] or not lines[2].startswith("index "):
             raise StatementError("expected extra data and an index in a proof")
-        path = tuple(_base64(item) for item in lines[3:])
-        if any(len(item) != 32 for item in path):
-            raise StatementError("expected hashes of 32 bytes in a proof")
-        return cls(line=_base64(extra), index=int(index), path=path, note=Note.parse(note))
+        path = tuple(_hash(item) for item in lines[3:])
+        index = _index(lines[2].removeprefix("index "))
+        return cls(line=_base64(extra), index=index, path=path, note=Note.parse(note))
 
     def encode(self) -> bytes:
         """The text form."""
         hashes = "".join(base64.b64encode(item).decode() + "\n" for item in self.path)
-        head = f"{HEADER}\nextra {base64.b64encode(self.line).decode()}\nindex {self.index}\n{hashes}\n"
+        head = f"{INCLUSION_HEADER}\nextra {base64.b64encode(self.line).decode()}\nindex {self.index}\n{hashes}\n"
         return head.encode() + self.note.encode()
 
     def verify(self, freshness_key: bytes, *, origin: str | None = None) -> tuple[Entry, Checkpoint]:
@@ -73,16 +74,80 @@ class InclusionProof:
         Raises StatementError (`proof-of-cloud.signatures`, `.malformed`) if the head is not signed by
         `freshness_key` or the path does not lead to it.
         """
-        head = Checkpoint.parse(self.note, Role.FRESHNESS)
-        if origin not in (None, head.origin):
-            raise StatementError(f"expected registry {origin}, found {head.origin}")
-        if not self.note.signers({head.origin: freshness_key}):
-            raise StatementError("the head is not signed by the freshness key", code="proof-of-cloud.signatures")
+        head = _signed_head(self.note, freshness_key, origin)
         try:
             verify_inclusion(leaf_hash(self.line), self.index, head.size, self.path, head.root)
         except DocumentError:
             raise StatementError("the proof does not lead to the signed root") from None
         return Entry.parse(self.line), head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistencyProof:
+    """The hashes that lead from an earlier size and root to the head in `note`."""
+
+    old_size: int
+    old_root: bytes
+    path: tuple[bytes, ...]
+    note: Note
+
+    @classmethod
+    def of(cls, snapshot: RegistrySnapshot, old_size: int) -> Self:
+        """The proof that a verified snapshot extends its own first `old_size` lines; raises StatementError."""
+        try:
+            path = tuple(snapshot.log.consistency_proof(old_size))
+        except DocumentError:
+            raise StatementError(f"the registry has {snapshot.size} lines, never {old_size}") from None
+        return cls(old_size=old_size, old_root=snapshot.log.root(old_size), path=path, note=snapshot.freshness_note)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read the text form strictly; raises StatementError."""
+        if len(data) > PROOF_BYTES_MAX:
+            raise StatementError(f"expected a proof of at most {PROOF_BYTES_MAX} bytes, found {len(data)}")
+        head, blank, note = data.partition(b"\n\n")
+        lines = head.decode("utf-8", "replace").split("\n")
+        if not blank or not 3 <= len(lines) <= 4 + 2 * PATH_MAX or lines[0] != CONSISTENCY_HEADER:
+            raise StatementError("expected a consistency proof, version 1")
+        old_size = _index(lines[1].removeprefix("from "))
+        hashes = tuple(_hash(item) for item in lines[2:])
+        return cls(old_size=old_size, old_root=hashes[0], path=hashes[1:], note=Note.parse(note))
+
+    def encode(self) -> bytes:
+        """The text form."""
+        hashes = "".join(base64.b64encode(item).decode() + "\n" for item in (self.old_root, *self.path))
+        return f"{CONSISTENCY_HEADER}\nfrom {self.old_size}\n{hashes}\n".encode() + self.note.encode()
+
+    def verify(self, freshness_key: bytes, *, origin: str | None = None) -> Checkpoint:
+        """The signed head, which extends the old one; raises StatementError (`.signatures`, `.rollback`)."""
+        head = _signed_head(self.note, freshness_key, origin)
+        try:
+            verify_consistency(self.old_size, self.old_root, head.size, head.root, self.path)
+        except DocumentError:
+            raise StatementError("the registry does not extend the old head", code="proof-of-cloud.rollback") from None
+        return head
+
+
+def _signed_head(note: Note, freshness_key: bytes, origin: str | None) -> Checkpoint:
+    head = Checkpoint.parse(note, Role.FRESHNESS)
+    if origin not in (None, head.origin):
+        raise StatementError(f"expected registry {origin}, found {head.origin}")
+    if not note.signers({head.origin: freshness_key}):
+        raise StatementError("the head is not signed by the freshness key", code="proof-of-cloud.signatures")
+    return head
+
+
+def _index(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 16 or (len(text) > 1 and text[0] == "0"):
+        raise StatementError("expected a decimal number in a proof")
+    return int(text)
+
+
+def _hash(text: str) -> bytes:
+    value = _base64(text)
+    if len(value) != 32:
+        raise StatementError("expected hashes of 32 bytes in a proof")
+    return value
 
 
 def _base64(text: str) -> bytes:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from attestation.errors import StatementError
 from attestation.proof_of_cloud import proposal
+from attestation.proof_of_cloud.checkpoint import Checkpoint, Role
 from attestation.proof_of_cloud.entries import WHOLE_REGISTRY, Entry, Kind, line_prefix
 from attestation.proof_of_cloud.keys import FRESHNESS, HeldKeys, public_bytes
 from attestation.proof_of_cloud.log import MerkleLog
@@ -100,6 +101,11 @@ class Registry:
         """Members who signed the proposal so far."""
         note = self._state.proposal
         return note.signers(self.config.members) if note else frozenset()
+
+    def proposal_head(self) -> Checkpoint | None:
+        """The head members are asked to sign, if there is one."""
+        note = self._state.proposal
+        return Checkpoint.parse(note, Role.MEMBERS) if note else None
 
     def add_platform(
         self,

@@ -3,16 +3,17 @@
 What a token says: its issuer recognised the machine behind one quote. It says nothing about level, TCB, audience
 or freshness, so the quote is verified by us, the level is 1 at most, and what is missing is noted.
 
-Two forms exist. RS256: a compact JWT with `iat` and no `exp`. EdDSA: several members sign the same claims, and no
-claim carries a time. The machine id is a SHA-256 over the PPID (stable), over the whole SGX extension of the PCK
-certificate (changes with TCB recovery), or over CHIP_ID (AMD); issuers publish prefixes of it.
+Both forms are compact JWTs over `quote_hash`, `machine_id`, `label`. RS256: one signer, with `iat` and no `exp`.
+EdDSA: several members hold shares of one Ed25519 key and sign together; older tokens carry no time at all, newer
+ones a `timestamp`. The machine id is a SHA-256 over the PPID (stable), over the whole SGX extension of the PCK
+certificate (changes with TCB recovery), or over CHIP_ID (AMD); issuers publish it whole or as a prefix.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,12 +52,11 @@ TOKEN_LIFETIME_S = 7 * 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alliance:
-    """The issuer's keys: one RSA key for RS256 tokens, or named Ed25519 keys of which `threshold` must sign."""
+    """The issuer's keys: an RSA key for RS256 tokens, a raw shared Ed25519 key for EdDSA tokens, or both."""
 
     issuer: str
     rsa_key: RSAPublicKey | None = None
-    members: tuple[bytes, ...] = ()
-    threshold: int = 0
+    ed25519_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +73,12 @@ def alliance_statement(
 ) -> Statement:
     """Turn a membership token into a statement about the machine in `evidence`.
 
-    `token` is a compact JWT, or JSON `{"payload": b64url, "signatures": [{"protected": b64url, "signature": b64url}]}`
-    (JWS general form) for several signers; `fetched_at` is when we got it (Unix seconds). Raises StatementError:
-    `.signatures` for a bad signature, `.not-listed` when it is about another quote or machine, `.malformed`.
+    `fetched_at` is when we got the token (Unix seconds). Raises StatementError: `proof-of-cloud.signatures` for a bad
+    signature, `.not-listed` when it is about another quote or machine, `.malformed`.
     """
     if len(token) > TOKEN_BYTES_MAX:
         raise StatementError(f"expected a token of at most {TOKEN_BYTES_MAX} bytes, found {len(token)}")
-    claims, timeless = _open(token, alliance)
+    claims = _open(token, alliance)
     if not {"quote_hash", "machine_id"} <= set(claims):
         raise StatementError("expected quote_hash and machine_id in a membership token")
     if _hex(claims["quote_hash"], "quote_hash") != hashlib.sha256(evidence.quote).digest():
@@ -88,11 +87,10 @@ def alliance_statement(
     notes = [MEMBERSHIP_ONLY]
     if derivation == UNSTABLE_ID:
         notes.append(UNSTABLE_ID)
-    issued_at = fetched_at
-    if timeless:
+    issued_at = _issued_at(claims, now)
+    if issued_at is None:
         notes.append(NO_TIME)
-    else:
-        issued_at = _issued_at(claims, now)
+        issued_at = fetched_at
     label = claims.get("label", "")
     return Statement(
         commitment=platform_id.commitment,
@@ -134,73 +132,32 @@ def _match(published: bytes, evidence: VerifiedQuote) -> tuple[PlatformId, str]:
     raise StatementError("the token is about another machine", code="proof-of-cloud.not-listed")
 
 
-def _open(token: bytes, alliance: Alliance) -> tuple[dict[str, Any], bool]:
-    """The signed claims, and whether they are of the form that carries no time."""
+def _open(token: bytes, alliance: Alliance) -> dict[str, Any]:
+    """The claims of a token whose signature verifies."""
+    parts = token.decode("ascii", "replace").strip().split(".")
+    if len(parts) != 3:
+        raise StatementError("expected a compact JWT of three parts")
     try:
-        if token.lstrip()[:1] == b"{":
-            return _open_several(parse_json(token, depth_max=4), alliance), True
-        return _open_compact(token, alliance), False
+        header, signature = _object(parts[0]), b64url_decode(parts[2])
+        if "crit" in header:
+            raise StatementError("a token asks for extensions that are not understood")
+        _verify(header.get("alg"), alliance, signature, f"{parts[0]}.{parts[1]}".encode())
+        return _object(parts[1])
     except DocumentError as error:
         raise StatementError(f"a membership token is malformed: {error.detail}") from None
 
 
-def _open_compact(token: bytes, alliance: Alliance) -> dict[str, Any]:
-    parts = token.decode("ascii", "replace").strip().split(".")
-    if len(parts) != 3:
-        raise StatementError("expected a compact JWT of three parts")
-    _check_header(parts[0], "RS256")
-    if alliance.rsa_key is None or alliance.rsa_key.key_size < RSA_BITS_MIN:
-        raise StatementError("no RSA key of sufficient size is known for this issuer", code="proof-of-cloud.signatures")
+def _verify(algorithm: Any, alliance: Alliance, signature: bytes, message: bytes) -> None:
+    """The key we hold decides what is acceptable; the header only picks among our keys."""
     try:
-        alliance.rsa_key.verify(
-            b64url_decode(parts[2]), f"{parts[0]}.{parts[1]}".encode(), padding.PKCS1v15(), hashes.SHA256()
-        )
-    except InvalidSignature:
-        raise StatementError("the token's signature does not verify", code="proof-of-cloud.signatures") from None
-    return _object(parts[1])
-
-
-def _open_several(value: Any, alliance: Alliance) -> dict[str, Any]:
-    if not isinstance(value, dict) or set(value) != {"payload", "signatures"} or not isinstance(value["payload"], str):
-        raise StatementError("expected exactly payload and signatures in a token of several signers")
-    listed = value["signatures"]
-    if not isinstance(listed, list) or len(listed) > 64:
-        raise StatementError("expected at most 64 signatures on a token")
-    if alliance.threshold < 1 or alliance.threshold > len(alliance.members):
-        raise StatementError("no members are known for this issuer", code="proof-of-cloud.signatures")
-    signers: set[bytes] = set()
-    for item in listed:
-        signers |= _signers(item, value["payload"], alliance.members)
-    if len(signers) < alliance.threshold:
-        raise StatementError(
-            f"expected {alliance.threshold} member signatures on the token, found {len(signers)}",
-            code="proof-of-cloud.signatures",
-        )
-    return _object(value["payload"])
-
-
-def _signers(item: Any, payload: str, members: Sequence[bytes]) -> set[bytes]:
-    if not isinstance(item, dict) or set(item) != {"protected", "signature"}:
-        raise StatementError("expected protected and signature in each signature of a token")
-    protected = item["protected"]
-    _check_header(protected, "EdDSA")
-    signature, message = b64url_decode(item["signature"]), f"{protected}.{payload}".encode()
-    return {member for member in members if _verifies(member, signature, message)}
-
-
-def _verifies(member: bytes, signature: bytes, message: bytes) -> bool:
-    try:
-        Ed25519PublicKey.from_public_bytes(member).verify(signature, message)
+        if algorithm == "RS256" and alliance.rsa_key is not None and alliance.rsa_key.key_size >= RSA_BITS_MIN:
+            alliance.rsa_key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+        elif algorithm == "EdDSA" and alliance.ed25519_key is not None:
+            Ed25519PublicKey.from_public_bytes(alliance.ed25519_key).verify(signature, message)
+        else:
+            raise StatementError("no key of this issuer fits the token's algorithm", code="proof-of-cloud.signatures")
     except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def _check_header(encoded: Any, algorithm: str) -> None:
-    header: Mapping[str, Any] = _object(encoded)
-    # The algorithm is ours to choose: the header may only agree. Critical extensions are not understood.
-    if header.get("alg") != algorithm or "crit" in header:
-        raise StatementError(f"expected a token signed with {algorithm}", code="proof-of-cloud.signatures")
+        raise StatementError("the token's signature does not verify", code="proof-of-cloud.signatures") from None
 
 
 def _object(encoded: Any) -> dict[str, Any]:
@@ -210,10 +167,13 @@ def _object(encoded: Any) -> dict[str, Any]:
     return value
 
 
-def _issued_at(claims: Mapping[str, Any], now: int) -> int:
-    issued_at = claims.get("iat")
+def _issued_at(claims: Mapping[str, Any], now: int) -> int | None:
+    """The token's own time, or `None` when it carries none."""
+    issued_at = claims.get("iat", claims.get("timestamp"))
+    if issued_at is None:
+        return None
     if not isinstance(issued_at, int) or isinstance(issued_at, bool) or not 0 <= issued_at <= now + 300:
-        raise StatementError("expected a plausible iat in a membership token")
+        raise StatementError("expected a plausible time in a membership token")
     return issued_at
 
 
