@@ -9,6 +9,7 @@ from attestation.canonical import parse_json
 from attestation.errors import CodedError, DocumentError
 from enclave.errors import CallerError
 from enclave.fields import Fields
+from enclave.ids import check_id, check_name
 from enclave.key_specs import (
     ASSEMBLERS_DEFAULT,
     ASSEMBLERS_MAX,
@@ -48,7 +49,7 @@ class KeyOrder:
     def parse(cls, body: bytes, roster: Roster) -> KeyOrder:
         """Read an order against the roster's slots.
 
-        Raises CallerError: `order.malformed`, `order.spec`, `order.usage`, `order.custody`,
+        Raises CallerError: `order.malformed`, `name.malformed`, `id.malformed`, `order.spec`, `order.usage`, `order.custody`,
         `order.nodes`, `order.shares-needed`, `order.assemblers`.
         """
         try:
@@ -56,7 +57,7 @@ class KeyOrder:
         except DocumentError as error:
             raise CallerError(error.detail, code=error.code, hint=error.hint) from None
         fields = Fields(value, where="", error=_malformed)
-        name = fields.label("name")
+        name = check_name(fields.take("name"))
         spec = _read_spec(fields)
         usage = _read_usage(fields, spec)
         custody = _read_custody(fields, spec)
@@ -70,7 +71,7 @@ class KeyOrder:
             nodes=nodes,
             shares_needed=shares_needed,
             assemblers=_read_assemblers(fields, custody, nodes, roster),
-            policy=fields.identifier("policy", "pol"),
+            policy=check_id(fields.take("policy"), "pol"),
             labels=_read_labels(fields),
         )
         fields.done()
