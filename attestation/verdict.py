@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from attestation.errors import CodedError
-from attestation.evidence import Claims
+from attestation.evidence import Claims, Tee
 
 
 class Outcome(StrEnum):
@@ -64,6 +64,8 @@ class Verdict:
     result: Result
     steps: tuple[Step, ...]
     claims: Claims | None = None
+    tee: Tee | None = None
+    """What the first bytes look like; a fact only if there are claims."""
     reasons: tuple[str, ...] = ()
     """Stable codes of every failed step, in order."""
     verified_at: int | None = None
@@ -76,7 +78,7 @@ class Verdict:
             "result": self.result.value,
             "reasons": list(self.reasons),
             "verified_at": self.verified_at,
-            "tee": None,
+            "tee": self.tee.value if self.tee is not None else None,
             "root": None,
             "tcb_status": None,
             "advisories": [],

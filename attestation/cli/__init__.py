@@ -1,3 +1,50 @@
-"""The auditor's command line: `attest`, one file per verb."""
+"""The auditor's command line: `attest`, one file per verb.
+
+A verb is a module of this package with a click command called `command`, and one line in `VERBS`.
+Exit codes: 0 trusted, 1 not trusted, 2 usage, 3 cannot tell.
+"""
 
 from __future__ import annotations
+
+import importlib
+
+import click
+
+from attestation import __version__
+
+VERBS = {
+    "verify": "Verify one piece of evidence and print every step.",
+    "inspect": "Show what a piece of evidence says, without verifying it.",
+    "registry": "Keep, sign, serve and check a registry of platforms in known clouds.",
+}
+"""Verb to its one-line help; each is loaded only when used, so that start-up stays quick."""
+
+
+class _Verbs(click.Group):
+    """Loads `attestation.cli.<verb>` on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs in the order they are listed."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, or None if there is no such verb."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"attestation.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without loading them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="attest")
+def main() -> None:
+    """Can I trust this machine?  Offline verification of TEE evidence and proof of cloud."""

@@ -21,7 +21,7 @@ from attestation.collateral_items import CrlItem, IdentityItem, TcbInfoItem
 from attestation.errors import CertificateError, CollateralError, CollateralMissingError
 from attestation.evidence import Tee
 from attestation.intel import qe_identity, tcb_info
-from attestation.intel.pck import PckChain, p256_key
+from attestation.intel.pck import PckCertificates, PckChain, p256_key
 from attestation.limits import TIME_MAX
 from attestation.verdict import Trace
 from attestation.x509 import (
@@ -174,12 +174,7 @@ def _check_signer(
     # The signing key outlives its certificates: of several, any one valid at this time will do.
     for candidate in sorted(candidates, key=lambda c: c.not_before, reverse=True):
         try:
-            check_issued(candidate, chain.root, chain.root_key, cas_below=0, now=now)
-            check_critical_extensions(candidate)
-            if candidate.basic_constraints()[0]:
-                raise CertificateError("the TCB signer claims to be a CA", code="certificate.role")
-            _check_not_revoked(root_crl, candidate)
-            key = p256_key(candidate)
+            key = _signer_key(candidate, chain, root_crl, now)
         except CertificateError as error:
             refusals.append(error)
             continue
@@ -193,6 +188,17 @@ def _check_signer(
         raise CollateralMissingError(refusals[0].detail, code="collateral.expired")
     revoked = next((refusal for refusal in refusals if refusal.code == "certificate.revoked"), refusals[0])
     raise CollateralError(f"{what}: {revoked.detail}", code=_as_collateral(revoked.code))
+
+
+def _signer_key(
+    candidate: Certificate, chain: PckCertificates, root_crl: CrlItem, now: int
+) -> ec.EllipticCurvePublicKey:
+    check_issued(candidate, chain.root, chain.root_key, cas_below=0, now=now)
+    check_critical_extensions(candidate)
+    if candidate.basic_constraints()[0]:
+        raise CertificateError("the TCB signer claims to be a CA", code="certificate.role")
+    _check_not_revoked(root_crl, candidate)
+    return p256_key(candidate)
 
 
 def _as_collateral(code: str) -> str:

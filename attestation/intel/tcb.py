@@ -8,6 +8,7 @@ the whole.  Follows sections 4.1.2.4.16 and .17 of Intel's quote verification li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import ge
 
@@ -49,8 +50,8 @@ class PlatformLevel:
     """First level the PCK SVNs reach."""
     selected: TcbLevel | None
     """The level that counts: for TDX also the TDX components reach it; None if there is none."""
-    next_date: int | None
-    """Date of the next better level (Unix seconds): when this one was superseded; None at the top."""
+    better: tuple[TcbLevel, ...] = ()
+    """The levels above the selected one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,8 @@ class Conclusion:
 
     status: TcbStatus
     advisories: tuple[str, ...]
+    superseded: int | None = None
+    """Date (Unix seconds) since which a part has been out of date: that of the next better level of that part."""
 
 
 def find_level(info: TcbInfo, facts: PckFacts, body: TdReport | None) -> PlatformLevel:
@@ -71,8 +74,8 @@ def find_level(info: TcbInfo, facts: PckFacts, body: TdReport | None) -> Platfor
             continue
         sgx = sgx or level
         if body is None or all(map(ge, svn[first:], level.tdx[first:])):
-            return PlatformLevel(sgx=sgx, selected=level, next_date=_superseded(info.levels[:index], level))
-    return PlatformLevel(sgx=sgx, selected=None, next_date=None)
+            return PlatformLevel(sgx=sgx, selected=level, better=info.levels[:index])
+    return PlatformLevel(sgx=sgx, selected=None)
 
 
 def match_module(info: TcbInfo, body: TdReport) -> tuple[ModuleIdentity, SvnLevel | None]:
@@ -104,7 +107,9 @@ def conclude(
     body: TdReport | None,
     level: PlatformLevel,
     module: SvnLevel | None,
+    module_levels: tuple[SvnLevel, ...] = (),
     quoting_enclave: SvnLevel | None,
+    enclave_levels: tuple[SvnLevel, ...] = (),
 ) -> Conclusion:
     """Converge platform, module and quoting enclave into one status and one list of advisories.
 
@@ -124,7 +129,16 @@ def conclude(
     if body is not None and body.tee_tcb_svn_2 is not None:
         status = _relaunch(info, body.tee_tcb_svn_2, level.sgx, status, module_status, enclave_status)
     ratings.append(quoting_enclave.rating)
-    return Conclusion(status=converge(status, enclave_status), advisories=_union(ratings))
+    since = [
+        _superseded([better.rating for better in level.better], level.selected.rating),
+        _superseded(_better(module_levels, module), module.rating) if module is not None else None,
+        _superseded(_better(enclave_levels, quoting_enclave), quoting_enclave.rating),
+    ]
+    return Conclusion(
+        status=converge(status, enclave_status),
+        advisories=_union(ratings),
+        superseded=min((date for date in since if date is not None), default=None),
+    )
 
 
 def not_supported() -> Conclusion:
@@ -179,9 +193,16 @@ def _is_current(info: TcbInfo, svn: bytes) -> bool:
     return module is not None and bool(module.levels) and svn[0] >= module.levels[0].isvsvn
 
 
-def _superseded(better: tuple[TcbLevel, ...], level: TcbLevel) -> int | None:
-    later = [candidate.rating.date for candidate in better if candidate.rating.date > level.rating.date]
-    return min(later, default=better[-1].rating.date if better else None)
+def _superseded(better: Sequence[Rating], rating: Rating) -> int | None:
+    """Since when a part with this rating is out of date; None if it is not, or nothing better is listed."""
+    if rating.status not in _STALE or not better:
+        return None
+    later = [candidate.date for candidate in better if candidate.date > rating.date]
+    return min(later, default=better[-1].date)
+
+
+def _better(levels: tuple[SvnLevel, ...], reached: SvnLevel) -> list[Rating]:
+    return [level.rating for level in levels if level.isvsvn > reached.isvsvn]
 
 
 def _union(ratings: list[Rating]) -> tuple[str, ...]:

@@ -158,6 +158,7 @@ def _evaluate(
     with trace.step("5.2", _NAMES["5.2"]):
         level = tcb.find_level(verified.info, chain.facts, body)
     module: SvnLevel | None = None
+    module_levels: tuple[SvnLevel, ...] = ()
     module_rated = True
     if body is None:
         trace.skip("5.3", _NAMES["5.3"], "an SGX quote has no TDX module")
@@ -165,13 +166,20 @@ def _evaluate(
         trace.skip("5.3", _NAMES["5.3"], "the platform is below every TCB level")
     else:
         with trace.step("5.3", _NAMES["5.3"]):
-            _, module = tcb.match_module(verified.info, body)
+            expected, module = tcb.match_module(verified.info, body)
+            module_levels = expected.levels
             # Version 0 has no levels of its own: the platform level's TDX components rate it.
             module_rated = module is not None or body.tee_tcb_svn[1] == 0
     with trace.step("5.4", _NAMES["5.4"]):
         if module_rated:
             conclusion = tcb.conclude(
-                info=verified.info, body=body, level=level, module=module, quoting_enclave=enclave
+                info=verified.info,
+                body=body,
+                level=level,
+                module=module,
+                module_levels=module_levels,
+                quoting_enclave=enclave,
+                enclave_levels=verified.identity.levels,
             )
         else:
             conclusion = tcb.not_supported()
@@ -211,12 +219,12 @@ def _claims(
             "tcb-info-signer": info_signer.spki_sha256,
             "enclave-identity-signer": identity_signer.spki_sha256,
         },
-        details=_details(quote, chain, verified, level, module),
+        details=_details(quote, chain, verified, conclusion, module),
     )
 
 
 def _details(
-    quote: Quote, chain: PckChain, verified: VerifiedCollateral, level: tcb.PlatformLevel, module: SvnLevel | None
+    quote: Quote, chain: PckChain, verified: VerifiedCollateral, conclusion: tcb.Conclusion, module: SvnLevel | None
 ) -> dict[str, Any]:
     facts = chain.facts
     details: dict[str, Any] = {
@@ -231,7 +239,7 @@ def _details(
         "qe_isvsvn": quote.qe_report.isvsvn,
         "qe_tcb_evaluation": verified.identity.evaluation,
         "tcb_info_issued": format_instant(verified.info.issued),
-        "next_tcb_date": format_instant(level.next_date) if level.next_date is not None else None,
+        "next_tcb_date": format_instant(conclusion.superseded) if conclusion.superseded is not None else None,
         "root_crl_sha256": verified.crl_digests[0].hex(),
         "pck_crl_sha256": verified.crl_digests[1].hex(),
     }

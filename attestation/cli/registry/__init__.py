@@ -42,3 +42,6 @@ def registry() -> None:
 
 for _verb in (init, key, add, endorse, revoke, freeze, reinstate, sign, restate, show, serve, verify, prove):
     registry.add_command(_verb)
+
+command = registry
+"""What the outer group loads."""
