@@ -1,0 +1,1 @@
+"""Do our sources keep to the rules that no type checker knows?"""
