@@ -14,7 +14,7 @@ from attestation.collateral import Collateral
 from attestation.errors import AttestationError, CodedError, CollateralMissingError, EvidenceError
 from attestation.evidence import Claims, Tee, detect
 from attestation.instant import check_now
-from attestation.platforms import platform_verifiers
+from attestation.platforms import STEPS, platform_verifiers
 from attestation.policy import Appraisal
 from attestation.roots import Roots
 from attestation.verdict import Outcome, Result, Step, Trace, Verdict
@@ -126,9 +126,9 @@ def _not_verified(evidence: bytes, error: AttestationError, trace: Trace, now: i
             Step(step="1", name="evidence is recognised", result=Outcome.FAIL, reason=error.detail, code=error.code)
         )
         recorded.add("1")
-    steps.extend(
-        _skipped(number, name, "not reached") for number, name in _remaining(evidence) if number not in recorded
-    )
+    tee = _looks_like(evidence)
+    expected = STEPS[tee] if tee is not None else ()
+    steps.extend(_skipped(number, name, "not reached") for number, name in expected if number not in recorded)
     steps.append(_skipped(BINDING_STEP, BINDING_NAME, "evidence did not verify"))
     steps.append(_skipped(POLICY_STEP, POLICY_NAME, "evidence did not verify"))
     missing = isinstance(error, CollateralMissingError)
