@@ -72,14 +72,12 @@ def check_sign_policy(node: NodeState, request: Authorised, payload: Payload, no
     """
     if payload.not_after is not None and now > payload.not_after:
         raise RefusedError("the request's own deadline has passed", code="payload.expired")
-    agent, key = request.token.issuer, request.key.certificate.key
-    _decide(node, request, Request.to_sign(agent=agent, key=key, payload=payload, now=now))
+    _decide(node, request, payload.kind, payload, now)
 
 
 def check_decrypt_policy(node: NodeState, request: Authorised, body: DecryptBody, now: int) -> None:
     """Step 4 for a decryption; raises RefusedError (`policy.unknown`, `policy.denied`)."""
-    agent, key = request.token.issuer, request.key.certificate.key
-    _decide(node, request, Request.to_decrypt(agent=agent, key=key, body=body, now=now))
+    _decide(node, request, "decrypt", body, now)
 
 
 def check_members(node: NodeState, request: Authorised, signers: list[str], now: int) -> list[int]:
@@ -118,14 +116,16 @@ def authorise_order(node: NodeState, token: str, body: bytes, now: int) -> Token
     return verified
 
 
-def _decide(node: NodeState, request: Authorised, question: Request) -> None:
-    policy = node.directory.policy(request.key.certificate.policy)
+def _decide(node: NodeState, request: Authorised, kind: str, payload: Payload | DecryptBody, now: int) -> None:
+    certificate = request.key.certificate
+    policy = node.directory.policy(certificate.policy)
     if policy is None:
         raise RefusedError(
             "this node does not hold the key's policy, so nothing is allowed",
             code="policy.unknown",
             hint="put the policy first",
         )
+    question = Request(agent=request.token.issuer, key=certificate.key, kind=kind, payload=payload, now=now)
     decision = evaluate(policy, question)
     if not decision.allowed:
         raise RefusedError(decision.reason, code="policy.denied")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from attestation.errors import CodedError
 from enclave.documents import Agent, Document, KeyState, PolicyDocument, parse_document, supersedes
 from enclave.errors import RefusedError, StorageError
-from enclave.policy import Policy
 from enclave.roster import Roster
 from enclave.seal import SealedStore
 from enclave.signing_key import PublicKey
@@ -26,14 +25,14 @@ class Directory:
         self._store = store
         self._roster = roster
         self._documents: dict[tuple[str, str], Document] = {}
-        self._policies: dict[str, Policy] = {}
         for name, envelope in store.items("document"):
             try:
-                self._hold(parse_document(envelope, roster))
+                document = parse_document(envelope, roster)
             except CodedError as error:
                 raise StorageError(
                     f"stored document {name} does not verify under the roster: {error.code}", code="storage.form"
                 ) from None
+            self._documents[document.kind, document.subject] = document
 
     def put(self, envelope: bytes) -> Document:
         """Take a document; durable after the store's next commit.  The same document again changes nothing.
@@ -47,8 +46,8 @@ class Directory:
             return document
         if held is None and len(self._documents) >= DOCUMENTS_MAX and not document.restricts:
             raise RefusedError(f"this node holds {DOCUMENTS_MAX} documents already", code="documents.full")
-        self._hold(document)
         self._store.put("document", ":".join(name), envelope)
+        self._documents[name] = document
         return document
 
     def agent(self, agent: str) -> Agent | None:
@@ -56,9 +55,10 @@ class Directory:
         document = self._documents.get(("agent", agent))
         return document if isinstance(document, Agent) else None
 
-    def policy(self, policy: str) -> Policy | None:
-        """The rules of the policy's newest version, if any."""
-        return self._policies.get(policy)
+    def policy(self, policy: str) -> PolicyDocument | None:
+        """The policy's newest version, if any."""
+        document = self._documents.get(("policy", policy))
+        return document if isinstance(document, PolicyDocument) else None
 
     def is_enabled(self, key: str) -> bool:
         """Whether a key may be used: yes unless its newest state document says `disabled`."""
@@ -76,9 +76,3 @@ class Directory:
     def digests(self) -> list[bytes]:
         """Digests of everything held."""
         return [document.digest for document in self._documents.values()]
-
-    def _hold(self, document: Document) -> None:
-        # Rules are read first: a policy this node cannot evaluate never replaces one it can.
-        if isinstance(document, PolicyDocument):
-            self._policies[document.policy] = Policy.of(document.rules)
-        self._documents[document.kind, document.subject] = document
