@@ -77,9 +77,7 @@ def test_messages_may_arrive_out_of_order_within_a_window(pair: Pair) -> None:
     assert pair.open(sealed[2]) == b"k" * 32
 
 
-@pytest.mark.parametrize(
-    "change", [{"key": "key_b"}, {"version": 2}, {"epoch": 2}, {"request_id": b"q" * 32}]
-)
+@pytest.mark.parametrize("change", [{"key": "key_b"}, {"version": 2}, {"epoch": 2}, {"request_id": b"q" * 32}])
 def test_a_share_opens_only_for_its_request(pair: Pair, change: dict[str, object]) -> None:
     """Key, version, epoch and request are part of what is authenticated, and a failure does not spend the message."""
     sealed = pair.seal()

@@ -54,7 +54,7 @@ def machine(authority: Authority, path: Path, *, name: str = "one", mrtd: bytes 
     return LocalTee(SimulatedPlatformService(authority.platform(name), Launch(mrtd=mrtd), path / "unused"))
 
 
-class opened:  # noqa: N801 - reads as a verb in `with`
+class opened:
     """A store for the length of a block."""
 
     def __init__(self, path: Path, tee: LocalTee, *, cluster: bytes = CLUSTER, slot: str = "node-1") -> None:
@@ -261,4 +261,3 @@ def test_a_value_is_never_sealed_twice_alike(path: Path, tee: LocalTee) -> None:
             row = store._connection.execute("SELECT value FROM sealed WHERE kind = 'document'").fetchone()
             seen.add(row[0])
     assert len(seen) == 3
-

@@ -218,9 +218,7 @@ class World:
 
     def key_state(self, key: str, state: str, sequence: int = 1) -> KeyState:
         """A key switched on or off."""
-        return KeyState(
-            cluster=self.roster.cluster_id, key=key, state=state, sequence=sequence, issued_at=self.now
-        )
+        return KeyState(cluster=self.roster.cluster_id, key=key, state=state, sequence=sequence, issued_at=self.now)
 
     def ready(self, *rules: dict[str, Any]) -> None:
         """Boot, attest, register the agent and put a policy."""
@@ -294,9 +292,7 @@ class World:
     def verified(self, signatures: list[CertificateSignature]) -> KeyCertificate:
         """The certificate under the nodes' present identity keys."""
         identities = {slot: node.identity.public.identity_key for slot, node in self.nodes.items()}
-        return verify_certificate(
-            signatures[0].body, signatures, identities=identities, cluster=self.roster.cluster_id
-        )
+        return verify_certificate(signatures[0].body, signatures, identities=identities, cluster=self.roster.cluster_id)
 
     # --- use of keys -------------------------------------------------------------------------------
 
