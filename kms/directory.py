@@ -6,11 +6,11 @@ directory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from enclave.documents import Agent, Document, KeyState, PolicyDocument, parse_document
 from enclave.errors import RefusedError
+from enclave.policy import Rule
 from enclave.roster import Role, Roster
 from enclave.signing_key import PublicKey
 from kms.store.protocol import StoredDocument
@@ -80,14 +80,14 @@ class Directory:
         if self.is_operator(principal):
             return True
         found = self.policy(policy)
-        return found is not None and any(_names(rule, principal, key) for rule in found[0].rules)
+        return found is not None and any(_names(rule, principal, key) for rule in found[0].compiled.rules)
 
     def may_see_policy(self, principal: str, policy: str) -> bool:
         """Whether a policy may be shown to a principal: to operators, and to agents it allows something."""
         if self.is_operator(principal):
             return True
         found = self.policy(policy)
-        return found is not None and any(_names(rule, principal, None) for rule in found[0].rules)
+        return found is not None and any(_names(rule, principal, None) for rule in found[0].compiled.rules)
 
     def newest(self) -> list[tuple[bytes, bytes]]:
         """(digest, envelope) of every document that counts, agents first, for nodes that were away."""
@@ -96,9 +96,8 @@ class Directory:
         return [(self._documents[name].digest, self._envelopes[name]) for name in names]
 
 
-def _names(rule: Mapping[str, Any], agent: str, key: str | None) -> bool:
-    """Whether an allow rule speaks of this agent (and key); absent members speak of all."""
-    if rule.get("effect") != "allow":
+def _names(rule: Rule, agent: str, key: str | None) -> bool:
+    """Whether an allow rule speaks of this agent (and key); None in a rule speaks of all."""
+    if rule.denies:
         return False
-    agents, keys = rule.get("agents"), rule.get("keys")
-    return (agents is None or agent in agents) and (key is None or keys is None or key in keys)
+    return (rule.agents is None or agent in rule.agents) and (key is None or rule.keys is None or key in rule.keys)

@@ -58,6 +58,17 @@ class Fleet:
         """Links whose node answers."""
         return [link for link in self.links.values() if link.connected]
 
+    def trusting(self) -> list[str]:
+        """A large set of nodes that all trust each other (found greedily)."""
+        now = self.clock()
+        usable = [slot for slot, link in self.links.items() if link.usable]
+        degree = {slot: sum(self.verdicts.mutual(slot, other, now) for other in usable) for slot in usable}
+        members: list[str] = []
+        for slot in sorted(usable, key=lambda slot: -degree[slot]):
+            if all(self.verdicts.mutual(slot, other, now) for other in members):
+                members.append(slot)
+        return members
+
     def choose(
         self,
         holders: Sequence[str],

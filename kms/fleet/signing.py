@@ -62,6 +62,8 @@ async def sign_ed25519(fleet: Fleet, key: Key, *, token: str, body: bytes, messa
                 ],
                 shares={key.index[slot]: reply.share for slot, reply in replies.items()},
                 public_shares=key.public_shares,
+                # Any signer's word for R will do: the signature is verified with it, and without it if that fails.
+                group_commitment=next(iter(replies.values())).group_commitment,
             )
         except PeerError as error:
             culprits = [slot for slot in slots if str(key.index[slot]) in error.culprits]

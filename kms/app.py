@@ -1,0 +1,155 @@
+"""HTTP around the endpoints: request ids, sizes, tokens, answers and problems, alike for all of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiohttp import web
+from yarl import URL
+
+from attestation.errors import CodedError
+from enclave.ids import new_id
+from kms.body import BODY_BYTES_MAX
+from kms.endpoint import Answer, Context, Endpoint
+from kms.errors import NotFoundError, RequestError
+from kms.gateway import Gateway
+from kms.observe import describe, logger
+from kms.openapi import endpoint_for
+from kms.problems import CONTENT_TYPE, encode, problem_of
+from kms.routes import ENDPOINTS
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,64}")
+"""Request ids taken over from a client; others are replaced."""
+
+QUERY_MAX = 16
+"""Most query parameters; endpoints know at most three."""
+
+
+def build(gateway: Gateway) -> web.Application:
+    """The application that serves `gateway`."""
+    endpoints: Sequence[Endpoint] = (*ENDPOINTS, endpoint_for(ENDPOINTS))
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_answers])
+    for endpoint in endpoints:
+        app.router.add_route(endpoint.method, endpoint.path, _handler(gateway, endpoint))
+    return app
+
+
+def _handler(gateway: Gateway, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    names = frozenset(parameter.name for parameter in endpoint.parameters)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = await _read(request, endpoint)
+        query = _query(request.rel_url, names)
+        idempotency_key = request.headers.get("Idempotency-Key")
+        call = None
+        if endpoint.act is not None:
+            call = gateway.admissions.authenticate(
+                authorization=request.headers.get("Authorization"),
+                idempotency_key=idempotency_key,
+                method=request.method,
+                path=request.rel_url.raw_path,
+                body=body,
+                act=endpoint.act,
+            )
+            request["principal"], request["token_id"] = call.principal, call.token.request_id.hex()
+        answer = await endpoint.handler(
+            Context(
+                gateway=gateway,
+                method=request.method,
+                path=request.path,
+                params=request.match_info,
+                query=query,
+                body=body,
+                idempotency_key=idempotency_key,
+                call=call,
+            )
+        )
+        return _response(answer)
+
+    return handle
+
+
+@web.middleware
+async def _answers(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Every answer leaves here: with a request id, and as a problem if it is none."""
+    started = time.perf_counter()
+    given = request.headers.get("X-Request-Id", "")
+    request_id = given if REQUEST_ID.fullmatch(given) else new_id("op")
+    error: BaseException | None = None
+    try:
+        response = await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        error = RequestError(f"expected a body of at most {BODY_BYTES_MAX} bytes", code="request.too-large")
+    except web.HTTPMethodNotAllowed as refusal:
+        allowed = ", ".join(sorted(refusal.allowed_methods))
+        error = RequestError(f"expected {allowed}", code="method.not-allowed")
+    except web.HTTPException:
+        error = NotFoundError("no such path", hint="GET /openapi.json lists all of them")
+    except CodedError as refusal:
+        error = refusal
+    except Exception as failure:
+        error = failure
+        logger().error("request-failed", request_id=request_id, exc_info=failure)
+    if error is not None:
+        problem, headers = problem_of(error, request_id=request_id)
+        response = web.Response(body=encode(problem), status=problem.status, headers=headers, content_type=CONTENT_TYPE)
+    response.headers["X-Request-Id"] = request_id
+    response.headers["Server"] = "holdfast"
+    _log(request, response, request_id, error, started)
+    return response
+
+
+def _log(
+    request: web.Request, response: web.StreamResponse, request_id: str, error: BaseException | None, started: float
+) -> None:
+    """One line per request; refusals at info, successes at debug, so that the hot path writes nothing by default."""
+    resource = request.match_info.route.resource
+    facts: dict[str, Any] = {
+        "request_id": request_id,
+        "method": request.method,
+        "route": resource.canonical if resource is not None else "",
+        "status": response.status,
+        "duration_ms": round(1000 * (time.perf_counter() - started), 2),
+    }
+    if error is None:
+        logger().debug("request", **facts)
+        return
+    for name in ("principal", "token_id"):
+        if name in request:
+            facts[name] = request[name]
+    logger().info("refused", **facts, **describe(error))
+
+
+def _response(answer: Answer) -> web.Response:
+    return web.Response(
+        body=answer.body, status=answer.status, headers=answer.headers, content_type=answer.content_type
+    )
+
+
+async def _read(request: web.Request, endpoint: Endpoint) -> bytes:
+    """The exact body bytes; tokens are made over them, so nothing may have decoded them on the way."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise RequestError("expected a body without content encoding", code="request.encoding")
+    body = await request.read()
+    if body and endpoint.request is None:
+        raise RequestError("expected no body", code="request.body")
+    return body
+
+
+def _query(url: URL, names: frozenset[str]) -> dict[str, str]:
+    """Query parameters; unknown and repeated ones are refused, because they would be ignored or guessed."""
+    if not url.raw_query_string:
+        return {}
+    query: dict[str, str] = {}
+    for name, value in url.query.items():
+        if name not in names or len(query) >= QUERY_MAX:
+            raise RequestError("unknown query parameter", code="request.query", hint="see GET /openapi.json")
+        if name in query:
+            raise RequestError(f"query parameter {name} is repeated", code="request.query")
+        query[name] = value
+    return query

@@ -1,0 +1,112 @@
+"""What an endpoint is: method, path, types and handler in one value, from which routing and OpenAPI both come."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from enclave.tokens import Act
+from kms.admission import Call, Outcome
+from kms.body import Reply
+from kms.problems import encode
+
+if TYPE_CHECKING:
+    from kms.gateway import Gateway
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One request in the hands of a handler."""
+
+    gateway: Gateway
+    method: str
+    path: str
+    params: Mapping[str, str]
+    """Path parameters."""
+    query: Mapping[str, str]
+    body: bytes
+    idempotency_key: str | None
+    call: Call | None
+    """Who sends it; None where no token is needed."""
+
+    @property
+    def caller(self) -> Call:
+        """Who sends it, at endpoints that need a token."""
+        assert self.call is not None
+        return self.call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A response."""
+
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+
+Handler = Callable[[Context], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A query parameter."""
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One method on one path."""
+
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    act: Act | None
+    """What a token must authorise; None for public endpoints."""
+    request: Any = None
+    """Type of the body."""
+    reply: Any = None
+    """Type of the answer; None for raw JSON of another specification."""
+    status: int = 200
+    parameters: tuple[Parameter, ...] = ()
+    tag: str = "keys"
+    informative: bool = False
+    """Whether the answer is this gateway's word only, proven by nobody."""
+
+    @property
+    def operation(self) -> str:
+        """A name for generated clients: `post_v1_keys_key_sign`."""
+        words = self.path.strip("/").replace("{", "").replace("}", "").replace("-", "_").replace(".", "_")
+        return f"{self.method.lower()}_{words.replace('/', '_') or 'root'}"
+
+
+def reply(value: Reply, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """A typed answer."""
+    return Answer(body=encode(value), status=status, headers=headers or {})
+
+
+def outcome(value: Reply, *, facts: dict[str, object], status: int = 200, is_secret: bool = False) -> Outcome:
+    """A typed outcome for `Admissions.execute`; `facts` go into the audit log."""
+    return Outcome(status=status, body=encode(value), facts=facts, is_secret=is_secret)
+
+
+async def executed(context: Context, work: Callable[[], Awaitable[Outcome]]) -> Answer:
+    """Run `work` under admission and answer with its outcome or the stored one."""
+    result, replayed = await context.gateway.admissions.execute(context.caller, work)
+    headers = {"Idempotent-Replayed": "true"} if replayed else {}
+    if result.is_secret:
+        headers["Cache-Control"] = "no-store"
+    return Answer(body=result.body, status=result.status, headers=headers)
+
+
+def etag(body: bytes) -> str:
+    """A strong entity tag."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -1,0 +1,187 @@
+"""The gateway's parts put together: store, directory, keyring, fleet and relays, started and stopped as one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from attestation.errors import CodedError
+from enclave.roster import Roster
+from kms.admission import Admissions
+from kms.config import GatewayConfig
+from kms.directory import Directory
+from kms.errors import ConfigurationError, KmsError, UnavailableError
+from kms.fleet.attestation import AttestationRelay
+from kms.fleet.ceremony import finish
+from kms.fleet.documents import DocumentRelay, push_collateral, push_registry
+from kms.fleet.fleet import Fleet
+from kms.fleet.link import NodeLink
+from kms.fleet.running import keep_running
+from kms.fleet.sources import WatchedFiles
+from kms.keyring import Keyring
+from kms.observe import logger
+from kms.ratelimit import RateLimiter
+from kms.store.protocol import Store, StoredCeremony
+
+POLL_S = 1.0
+"""How often registry and collateral files are looked at, in seconds: a revocation is at every node within two."""
+
+VERDICTS_S = 2.0
+"""How often every node's verdict table is read, in seconds; the same call shows whether the node answers."""
+
+RESUME_S = 5.0
+"""Pause between attempts to finish a committed ceremony whose nodes are away."""
+
+CATCH_UP_S = 60.0
+"""How often every node is asked what it lacks, in seconds, beside each time it connects."""
+
+
+class Gateway:
+    """Everything one gateway process holds; `start` before serving, `close` after."""
+
+    def __init__(self, config: GatewayConfig, store: Store) -> None:
+        self.config = config
+        self.roster_envelope, self.roster = _read_roster(config.roster)
+        self.store = store
+        self.collateral = WatchedFiles(config.collateral)
+        self.registry = WatchedFiles([config.registry] if config.registry is not None else [])
+        self.directory = Directory(self.roster)
+        self.keyring = Keyring(store)
+        self.fleet = Fleet(self.roster)
+        self.relay = AttestationRelay(self.fleet)
+        self.documents = DocumentRelay(self.fleet, store, newest=self.directory.newest)
+        self.admissions = Admissions(
+            store=store,
+            directory=self.directory,
+            limiter=RateLimiter(per_second=config.rate_limit.per_second, burst=config.rate_limit.burst),
+            clock=self.fleet.clock,
+            monotonic=time.monotonic,
+        )
+        self.evidence_limiter = RateLimiter(per_second=10, burst=20)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Recover what an earlier process left, then connect; raises ConfigurationError, StoreError."""
+        self.collateral.load()
+        self.registry.load()
+        self.directory.load(await self.store.documents())
+        left = await self.store.recover(now=self.fleet.clock())
+        await self.store.append_audit(
+            {"kind": "start", "time": self.fleet.clock(), "cluster": self.roster.cluster_id.hex()}
+        )
+        self.fleet.on_up.append(lambda link: self._spawn(self._welcome(link), f"welcome-{link.slot}"))
+        self.fleet.on_down.append(lambda link: logger().warning("node-lost", slot=link.slot))
+        self.fleet.recheck = self.relay.recheck
+        self.fleet.start()
+        self.relay.start()
+        self._tasks.add(keep_running("sources", self._poll_sources))
+        self._tasks.add(keep_running("verdicts", self._poll_verdicts))
+        self._tasks.add(keep_running("catch-up", self._poll_holdings))
+        for ceremony in left.ceremonies:
+            self.resume(ceremony)
+        logger().info(
+            "gateway-started", cluster=self.roster.cluster_id.hex(), count=left.requests, listen=self.config.port
+        )
+
+    async def close(self) -> None:
+        """Leave the nodes, then write what is waiting."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.relay.close()
+        await self.fleet.close()
+        await self.store.close()
+        logger().info("gateway-stopped")
+
+    def resume(self, ceremony: StoredCeremony) -> None:
+        """Go on delivering a commit until its key is certified."""
+        self._spawn(self._finish(ceremony), f"ceremony-{ceremony.key}")
+
+    async def _finish(self, ceremony: StoredCeremony) -> None:
+        while True:
+            try:
+                key = await finish(self.fleet, self.store, ceremony)
+            except (UnavailableError, CodedError) as error:
+                logger().warning("ceremony-unfinished", key=ceremony.key, code=error.code)
+                await asyncio.sleep(RESUME_S)
+            else:
+                self.keyring.put(key)
+                logger().info("ceremony-finished", key=ceremony.key)
+                return
+
+    async def _welcome(self, link: NodeLink) -> None:
+        """A node answers: give it what it judges by, what it lacks, and let all judge each other."""
+        logger().info("node-connected", slot=link.slot, boot_counter=link.status.boot_counter if link.status else 0)
+        steps = [self._give(link), self._catch_up(link)]
+        for step in steps:
+            await step
+        await self.fleet.refresh_verdicts([link.slot])
+        self.relay.attend(link)
+
+    async def _give(self, link: NodeLink) -> None:
+        try:
+            if self.collateral.contents:
+                await push_collateral(link, self.collateral.contents)
+        except KmsError as error:
+            logger().warning("collateral-refused", slot=link.slot, code=error.code)
+        try:
+            for snapshot in self.registry.contents:
+                await push_registry(link, snapshot)
+        except KmsError as error:
+            logger().warning("registry-refused", slot=link.slot, code=error.code)
+
+    async def _catch_up(self, link: NodeLink) -> None:
+        try:
+            await self.documents.catch_up(link)
+        except KmsError as error:
+            logger().warning("catch-up-failed", slot=link.slot, code=error.code)
+
+    async def _poll_sources(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            changed = [self._poll_file(files) for files in (self.collateral, self.registry)]
+            if any(changed):
+                links = self.fleet.connected
+                await asyncio.gather(*(self._give(link) for link in links))
+                await self.fleet.refresh_verdicts([link.slot for link in links])
+                logger().info("sources-pushed", count=len(links))
+
+    def _poll_file(self, files: WatchedFiles) -> bool:
+        try:
+            return files.poll()
+        except (OSError, ConfigurationError):
+            logger().warning("source-unreadable")
+            return False
+
+    async def _poll_verdicts(self) -> None:
+        while True:
+            await asyncio.sleep(VERDICTS_S)
+            await self.fleet.refresh_verdicts([link.slot for link in self.fleet.connected])
+
+    async def _poll_holdings(self) -> None:
+        while True:
+            await asyncio.sleep(CATCH_UP_S)
+            await asyncio.gather(*(self._catch_up(link) for link in self.fleet.connected))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger().error("background-failed", reason_code=task.get_name(), exc_info=error)
+
+
+def _read_roster(path: Path) -> tuple[bytes, Roster]:
+    try:
+        envelope = path.read_bytes()
+        return envelope, Roster.parse(envelope)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+    except CodedError as error:
+        raise ConfigurationError(f"{path}: {error.detail}", hint=error.hint) from None

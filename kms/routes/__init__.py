@@ -1,0 +1,37 @@
+"""What can be asked over HTTP?  One module per noun or verb, each naming its endpoints; `ENDPOINTS` is all of them."""
+
+from __future__ import annotations
+
+from kms.endpoint import Endpoint
+from kms.routes import (
+    agents,
+    audit,
+    collateral,
+    decrypt,
+    encrypt,
+    evidence,
+    health,
+    key,
+    key_state,
+    keys,
+    nodes,
+    policies,
+    public_key,
+    registry,
+    root,
+    roster,
+    sign,
+    verify,
+)
+
+ENDPOINTS: tuple[Endpoint, ...] = tuple(
+    endpoint
+    for module in (
+        root, roster, nodes, evidence, collateral, registry,
+        agents, policies,
+        keys, key, public_key, key_state,
+        sign, verify, encrypt, decrypt,
+        audit, health,
+    )
+    for endpoint in module.ENDPOINTS
+)  # fmt: skip

@@ -1,0 +1,112 @@
+"""POST /v1/keys/{key}/decrypt: partial results for a recipient, or the plaintext where policy lets the gateway see it.
+
+Every ciphertext that does not open gives the one code `decrypt.failed`, whatever is wrong with it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from attestation.envelope import b64url
+from enclave.errors import CallerError
+from enclave.payload.decrypt import DecryptBody, parse_decrypt_body
+from enclave.tokens import Act
+from kms.admission import Outcome
+from kms.body import Reply, Request
+from kms.endpoint import Answer, Context, Endpoint, executed, outcome
+from kms.fleet.decrypt import open_here, sealed_partials
+from kms.keys import Key
+from kms.routes.shapes import usable_key
+
+
+class DecryptRequest(Request, frozen=True):
+    """`ciphertext` is enc || ct and `recipient` an X25519 public key, both base64url."""
+
+    ciphertext: str
+    context: dict[str, str] = msgspec.field(default_factory=dict)
+    recipient: str | None = None
+
+
+class PartialJson(Reply, frozen=True):
+    """One node's partial point, sealed (HPKE, base64url) to the recipient."""
+
+    slot: str
+    index: int
+    sealed: str
+
+
+class Decrypted(Reply, frozen=True, omit_defaults=True):
+    """`partials` and `enc` for a recipient, else `plaintext` (base64url, never stored)."""
+
+    key: str
+    request_id: str
+    signers: list[str]
+    enc: str | None = None
+    partials: list[PartialJson] | None = None
+    plaintext: str | None = None
+
+
+async def decrypt(context: Context) -> Answer:
+    """Admit, collect partials, and hand them on or open them here."""
+    key = await usable_key(context)
+    if key.certificate.spec != "hpke-x25519":
+        raise CallerError(f"a {key.certificate.spec} key does not decrypt", code="key.spec")
+    request = _parse(context.body)
+
+    async def work() -> Outcome:
+        return await (_open(context, key, request) if request.recipient is None else _hand_on(context, key, request))
+
+    return await executed(context, work)
+
+
+async def _hand_on(context: Context, key: Key, request: DecryptBody) -> Outcome:
+    call = context.caller
+    partials = await sealed_partials(context.gateway.fleet, key, token=call.token_text, body=call.body)
+    slots = [partial.slot for partial in partials]
+    return outcome(
+        Decrypted(
+            key=key.key,
+            request_id=call.token.request_id.hex(),
+            signers=slots,
+            enc=b64url(request.enc),
+            partials=[
+                PartialJson(slot=partial.slot, index=partial.index, sealed=b64url(partial.sealed))
+                for partial in partials
+            ],
+        ),
+        facts={"signers": slots},
+    )
+
+
+async def _open(context: Context, key: Key, request: DecryptBody) -> Outcome:
+    call = context.caller
+    plaintext, slots = await open_here(
+        context.gateway.fleet,
+        key,
+        token=call.token_text,
+        body=call.body,
+        ciphertext=request.enc + request.ciphertext,
+        info=request.info,
+    )
+    return outcome(
+        Decrypted(key=key.key, request_id=call.token.request_id.hex(), signers=slots, plaintext=b64url(plaintext)),
+        is_secret=True,
+        facts={"signers": slots},
+    )
+
+
+def _parse(body: bytes) -> DecryptBody:
+    try:
+        return parse_decrypt_body(body)
+    except CallerError as error:
+        if error.code == "payload.ciphertext":
+            raise CallerError("ciphertext does not open", code="decrypt.failed") from None
+        raise
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST", path="/v1/keys/{key}/decrypt", summary="Open sealed data", handler=decrypt, act=Act.DECRYPT,
+        request=DecryptRequest, reply=Decrypted, tag="use",
+    ),
+)  # fmt: skip

@@ -1,0 +1,102 @@
+"""The JSON of keys, shared by the endpoints that show or use them, and how a key is found for a principal."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kms.body import Reply, Request
+from kms.directory import Directory
+from kms.endpoint import Context
+from kms.errors import ForbiddenError, NotFoundError
+from kms.keys import Key
+
+
+class KeyOrderJson(Request, frozen=True):
+    """The order for a new key; nodes read the same bytes."""
+
+    name: str
+    spec: str
+    shares_needed: int
+    policy: str
+    usage: str | msgspec.UnsetType = msgspec.UNSET
+    custody: str | msgspec.UnsetType = msgspec.UNSET
+    nodes: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """All of the roster's unless given."""
+    assemblers: list[str] | msgspec.UnsetType = msgspec.UNSET
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class CertificateSignatureJson(Reply, frozen=True):
+    """A holder's signature over the certificate body; key and signature are base64url."""
+
+    slot: str
+    boot_counter: int
+    identity_key: str
+    signature: str
+
+
+class CertificateJson(Reply, frozen=True):
+    """The certificate body (canonical JSON, base64url) and who signed it."""
+
+    body: str
+    signatures: list[CertificateSignatureJson]
+
+
+class KeyRecordJson(Reply, frozen=True):
+    """A key; everything but `state` and `labels` is what its certificate says."""
+
+    key: str
+    name: str
+    version: int
+    spec: str
+    usage: str
+    custody: str
+    state: str
+    policy: str
+    shares_needed: int
+    signing_quorum: int
+    privacy_threshold: int
+    nodes: list[str]
+    assemblers: list[str]
+    epoch: int
+    activated_at: int
+    public_key: str
+    """Hex."""
+    addresses: dict[str, str]
+    labels: dict[str, str]
+    certificate: CertificateJson
+
+
+class KeyList(Reply, frozen=True):
+    """One page; `next_cursor` is null on the last."""
+
+    keys: list[KeyRecordJson]
+    next_cursor: str | None
+
+
+def record_of(key: Key, directory: Directory) -> KeyRecordJson:
+    """A key as the API shows it."""
+    return msgspec.convert(key.to_json(state=directory.key_state(key.key)), KeyRecordJson)
+
+
+async def visible_key(context: Context) -> Key:
+    """The key of the path; raises NotFoundError alike for a missing one and one that is hidden from the principal."""
+    gateway = context.gateway
+    key = await gateway.keyring.get(context.params["key"])
+    if key is None or not gateway.directory.may_see(
+        context.caller.principal, key=key.key, policy=key.certificate.policy
+    ):
+        raise NotFoundError("no such key, or none of yours")
+    return key
+
+
+async def usable_key(context: Context) -> Key:
+    """The key of the path for use by an agent whose token names exactly its current version.
+
+    Raises NotFoundError, ForbiddenError, CredentialError (`token.resource`).
+    """
+    key = await visible_key(context)
+    if context.gateway.directory.is_operator(context.caller.principal):
+        raise ForbiddenError("expected an agent: operators make keys, agents use them", code="role.missing")
+    context.gateway.admissions.require_resource(context.caller, key.resource)
+    return key

@@ -1,0 +1,105 @@
+"""POST /v1/keys/{key}/sign: one payload, signed by a quorum of nodes that each read and judged it themselves."""
+
+from __future__ import annotations
+
+import coincurve
+
+from attestation.envelope import b64url
+from enclave.addresses import keccak256
+from enclave.key_specs import Custody
+from enclave.payload.sign import Payload, parse_sign_body, signed_transaction
+from enclave.tokens import Act
+from kms.admission import Outcome
+from kms.endpoint import Answer, Context, Endpoint, executed, outcome
+from kms.errors import RequestError
+from kms.fleet.reconstruct import EcdsaSignature, sign_ecdsa
+from kms.fleet.signing import sign_ed25519
+from kms.keys import Key
+from kms.routes.payloads import SignatureJson, Signed, SignRequest, check_sign_body
+from kms.routes.shapes import usable_key
+
+
+async def sign(context: Context) -> Answer:
+    """Check early, admit, have the nodes sign, settle."""
+    key = await usable_key(context)
+    certificate = key.certificate
+    payload = parse_sign_body(context.body, certificate.usage, certificate.spec)
+    check_sign_body(context.body)
+    if payload.not_after is not None and payload.not_after < context.gateway.fleet.clock():
+        raise RequestError("the request's not_after has passed", code="request.not-after")
+
+    async def work() -> Outcome:
+        if certificate.spec == "ed25519":
+            return await _ed25519(context, key, payload)
+        return await _ecdsa(context, key, payload)
+
+    return await executed(context, work)
+
+
+async def _ed25519(context: Context, key: Key, payload: Payload) -> Outcome:
+    call = context.caller
+    assert payload.message is not None
+    made = await sign_ed25519(
+        context.gateway.fleet, key, token=call.token_text, body=call.body, message=payload.message
+    )
+    signed = Signed(
+        key=key.key,
+        kind=payload.kind,
+        request_id=call.token.request_id.hex(),
+        signers=list(made.signers),
+        signature=SignatureJson(ed25519=b64url(made.signature)),
+    )
+    return outcome(signed, facts={"signers": list(made.signers), **_culprits(made.culprits)})
+
+
+async def _ecdsa(context: Context, key: Key, payload: Payload) -> Outcome:
+    call, gateway = context.caller, context.gateway
+    assert payload.digest is not None
+    assert key.certificate.custody is Custody.RECONSTRUCT
+    made = await sign_ecdsa(
+        gateway.fleet, gateway.relay, key, token=call.token_text, body=call.body, digest=payload.digest
+    )
+    signed = Signed(
+        key=key.key,
+        kind=payload.kind,
+        request_id=call.token.request_id.hex(),
+        signers=list(made.signers),
+        signature=_ecdsa_json(payload, made),
+    )
+    facts = {"signers": list(made.signers), "assembler": made.assembler, **_culprits(made.culprits)}
+    return outcome(signed, facts=facts)
+
+
+def _ecdsa_json(payload: Payload, made: EcdsaSignature) -> SignatureJson:
+    raw = hashed = None
+    if payload.kind == "evm_transaction":
+        transaction = signed_transaction(payload, made.r, made.s, made.y_parity)
+        raw, hashed = "0x" + transaction.hex(), "0x" + keccak256(transaction).hex()
+    return SignatureJson(
+        r=f"{made.r:064x}",
+        s=f"{made.s:064x}",
+        y_parity=made.y_parity,
+        der=b64url(der_of(made.r, made.s)),
+        raw_transaction=raw,
+        transaction_hash=hashed,
+    )
+
+
+def der_of(r: int, s: int) -> bytes:
+    """The ASN.1 form of an ECDSA signature."""
+    compact = r.to_bytes(32, "big") + s.to_bytes(32, "big") + b"\0"
+    recoverable = coincurve.ecdsa.deserialize_recoverable(compact)
+    der: bytes = coincurve.ecdsa.cdata_to_der(coincurve.ecdsa.recoverable_convert(recoverable))
+    return der
+
+
+def _culprits(slots: tuple[str, ...]) -> dict[str, object]:
+    return {"culprits": list(slots)} if slots else {}
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST", path="/v1/keys/{key}/sign", summary="Sign one payload", handler=sign, act=Act.SIGN,
+        request=SignRequest, reply=Signed, tag="use",
+    ),
+)  # fmt: skip
