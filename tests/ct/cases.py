@@ -12,6 +12,9 @@ from enclave.derive import hkdf_sha256, sha512
 from enclave.group import ED25519, SECP256K1, Group
 from enclave.secret import Secret
 from enclave.threshold import ceremony_kem, dkg, dleq, frost, hpke, nonces, pop, reconstruct, shamir, vss
+from enclave.threshold.ecdsa.private import PairwiseKeys
+from enclave.threshold.ecdsa.session import Session
+from enclave.threshold.ecdsa.signer import Signer
 from tests.ct.node_cases import node_cases
 from tests.ct.prepared import Case, Prepared
 
@@ -42,6 +45,7 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     yield "hpke.partial", hpke_partial
     yield "hpke.prove_partial", hpke_prove
     yield "reconstruct.sign_ecdsa", reconstruct_sign
+    yield "ecdsa.signer.Signer", threshold_ecdsa
     yield "ceremony_kem.seal", kem_seal
     yield "ceremony_kem.CeremonyKey.open", kem_open
     yield from node_cases()
@@ -206,6 +210,39 @@ def reconstruct_sign() -> Prepared:
             shares=used, public_key=commitments[0], public_shares=public_shares, digest=DIGEST
         ),
     )
+
+
+def threshold_ecdsa() -> Prepared:
+    """All three signers of a 2-of-3 key through all four rounds: shares, dealt rows and channel keys poisoned."""
+    shares, commitments = shamir.split(SECP256K1, SECP256K1.random_scalar(), 2, (1, 2, 3))
+    keys = {(i, j): Secret.random() for i in shares for j in shares if i != j}
+    session = Session(
+        session=bytes(32),
+        slots={i: f"node-{i}" for i in shares},
+        threshold=2,
+        public_key=commitments[0],
+        digest=DIGEST,
+        tweak=0,
+    )
+
+    def run() -> None:
+        signers = {
+            i: Signer(
+                session,
+                index=i,
+                share=shares[i],
+                channels=PairwiseKeys(
+                    sending={j: keys[i, j] for j in shares if j != i},
+                    receiving={j: keys[j, i] for j in shares if j != i},
+                ),
+            )
+            for i in shares
+        }
+        payloads = {i: signer.round1() for i, signer in signers.items()}
+        for step in ("round2", "round3", "round4"):
+            payloads = {i: getattr(signer, step)(payloads) for i, signer in signers.items()}
+
+    return Prepared(secrets=[*shares.values(), *keys.values()], call=run)
 
 
 def kem_seal() -> Prepared:
