@@ -29,13 +29,13 @@ class Attestor:
         self._view: ClusterView | None = None
         self._lock = asyncio.Lock()
 
-    async def view(self) -> ClusterView:
-        """The current view; verifies the cluster on first use and when the last view has aged.
+    async def view(self, *, again: bool = False) -> ClusterView:
+        """The current view; verifies the cluster on first use, when the last view has aged, and when told to.
 
         Raises VerificationError; `verify.no-node` if not one node could be verified.
         """
         async with self._lock:
-            if self._view is None or self._aged(self._view):
+            if again or self._view is None or self._aged(self._view):
                 self._view = await self._verify()
             return self._view
 

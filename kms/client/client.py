@@ -106,9 +106,12 @@ class Client:
         """Close the connections."""
         await self._transport.close()
 
-    async def verify(self) -> ClusterView:
-        """The verified view of the cluster: every node with its standing or the error that says why not."""
-        return await self._attestor.view()
+    async def verify(self, *, again: bool = False) -> ClusterView:
+        """The verified view of the cluster: every node with its standing or the error that says why not.
+
+        `again` asks every node for fresh evidence now.  Raises VerificationError if no node can be trusted.
+        """
+        return await self._attestor.view(again=again)
 
     async def look(self) -> ClusterView:
         """A fresh view whatever it shows; `verify` is the one that insists on a trusted node."""

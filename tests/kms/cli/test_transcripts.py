@@ -1,0 +1,30 @@
+"""The commands as people use them: each file in transcripts/ is one session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kms.cli.transcript import play
+from tests.kms.cluster_fixture import RunningCluster
+
+DIRECTORY = Path(__file__).parent / "transcripts"
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", ["keys", "agents", "sign", "decrypt", "nodes", "audit"])
+def test_session(name: str, cluster: RunningCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session's commands print what the transcript says."""
+    monkeypatch.chdir(tmp_path)
+    environment = {"HOLDFAST_CLUSTER": str(cluster.dev.cluster_file)}
+    play(DIRECTORY / f"{name}.txt", environment, {"POLICY": cluster.policy, "AGENT": cluster.agent.issuer})
+
+
+def test_failures_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong usage and absent clusters end in an error, a hint and the right exit code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kms.cli.options.DEVELOPER_DIRECTORY", tmp_path / "none")
+    (tmp_path / "elsewhere.json").write_text('{"url": "http://127.0.0.1:1", "cluster_id": "' + "ab" * 32 + '"}')
+    (tmp_path / "broken.json").write_text("{")
+    play(DIRECTORY / "failures.txt", {})
