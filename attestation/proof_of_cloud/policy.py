@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from attestation.errors import PolicyError, StatementError
+from attestation.evidence import Claims, Tee
 from attestation.proof_of_cloud.platform_id import PlatformId
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot, check_age
 from attestation.proof_of_cloud.statement import Method, Source, Statement
@@ -139,6 +140,33 @@ def check_platform(
     if self_attested and not policy.allow_self_attested:
         about = [item for item in about if item.source is not Source.REGISTRY]
     return _enough(about, policy, commitment, fresh_until, self_attested=self_attested)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofOfCloudCheck:
+    """`check_platform` as a step of a verdict (attestation.verifier.StatementCheck)."""
+
+    snapshot: RegistrySnapshot
+    policy: ProofOfCloudPolicy
+    statements: tuple[Statement, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the step is called."""
+        return "proof of cloud"
+
+    def check(self, claims: Claims, now: int) -> None:
+        """Raises StatementError as `check_platform` does."""
+        # A Nitro document's chain itself proves who operates the machine; nothing else does.
+        provider = "aws" if claims.tee is Tee.NITRO else None
+        check_platform(
+            self.snapshot,
+            claims.platform_id,
+            policy=self.policy,
+            now=now,
+            statements=self.statements,
+            provider_operated=provider,
+        )
 
 
 def check_distinct(platform_ids: Iterable[PlatformId | None]) -> None:
