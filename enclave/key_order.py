@@ -49,8 +49,8 @@ class KeyOrder:
     def parse(cls, body: bytes, roster: Roster) -> KeyOrder:
         """Read an order against the roster's slots.
 
-        Raises CallerError: `order.malformed`, `name.malformed`, `id.malformed`, `order.spec`, `order.usage`, `order.custody`,
-        `order.nodes`, `order.shares-needed`, `order.assemblers`.
+        Raises CallerError: `order.malformed`, `name.malformed`, `id.malformed`, `order.spec`,
+        `order.usage`, `order.custody`, `order.nodes`, `order.shares-needed`, `order.assemblers`.
         """
         try:
             value = parse_json(body, bytes_max=ORDER_BYTES_MAX, depth_max=4)

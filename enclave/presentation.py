@@ -15,24 +15,19 @@ Used alike by nodes, clients and auditors, in this order:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from attestation.collateral import Collateral
 from attestation.errors import EvidenceError, StatementError
 from attestation.evidence import Claims, Tee
 from attestation.proof_of_cloud.platform_id import PlatformId
 from attestation.proof_of_cloud.policy import ProofOfCloudPolicy, check_platform
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.verdict import Outcome
+from attestation.verifier import Verifier
 from enclave.evidence_binding import nonce_root, report_data
 from enclave.roster import Roster, SlotEntry
 from enclave.wire import Identity, Presentation
-
-if TYPE_CHECKING:
-    from attestation.verifier import Verifier
-
-    from attestation.collateral import Collateral
-    from attestation.proof_of_cloud.platform_id import PlatformId
-    from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 
 __all__ = ["PeerStanding", "check_presentation", "nonce_root", "report_data", "verifier_for"]
 
@@ -53,8 +48,6 @@ class PeerStanding:
 
 def verifier_for(roster: Roster) -> Verifier:
     """The verifier with the roots this roster admits: the simulated one if it names it, else the vendors'."""
-    from attestation.verifier import Verifier
-
     if roster.simulated_root is not None:
         return Verifier.with_root(roster.simulated_root)
     return Verifier.production()
@@ -110,9 +103,7 @@ def _check_identity(identity: Identity, roster: Roster) -> SlotEntry:
 
 
 def _check_appraisal(claims: Claims, slot: SlotEntry, roster: Roster, now: int) -> None:
-    from attestation.policy import AppraisalPolicy, appraise
-
-    for step in appraise(claims, AppraisalPolicy.from_json(dict(roster.appraisal)), now):
+    for step in roster.appraisal_policy.appraise(claims, now):
         if step.result is Outcome.FAIL:
             raise EvidenceError(step.reason or f"appraisal step {step.step} failed", code=step.code)
     for register, allowed in slot.measurements.items():

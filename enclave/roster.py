@@ -17,6 +17,7 @@ from typing import Any
 from attestation.canonical import canonical_json
 from attestation.envelope import Envelope, b64url, key_id
 from attestation.errors import CodedError, DocumentError
+from attestation.policy import AppraisalPolicy
 from enclave.fields import Fields
 from enclave.roster_rules import check_development, check_production, check_unique
 from enclave.roster_slots import (
@@ -97,8 +98,11 @@ class Roster:
     """Digest of the roster this one replaces, from version 2 on."""
     digest: bytes = field(init=False, repr=False)
     """SHA-256 of the canonical payload, 32 bytes."""
+    appraisal_policy: AppraisalPolicy = field(init=False, repr=False, compare=False)
+    """`appraisal` as the verifier applies it; a policy that does not read raises PolicyError."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "appraisal_policy", AppraisalPolicy.from_json(self.appraisal))
         object.__setattr__(self, "digest", hashlib.sha256(canonical_json(self.payload())).digest())
 
     @classmethod

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from enclave.roster import Roster
 
 
+VENDOR_ROOTS = frozenset({"intel", "amd", "aws"})
+"""The only roots a production cluster accepts."""
+
+
 def check_unique(roster: Roster) -> None:
     """Slots, URLs, machines, operators and keys are each named once, and quorums can be met.
 
@@ -36,12 +40,12 @@ def check_unique(roster: Roster) -> None:
 
 def check_production(roster: Roster) -> None:
     """Nothing that exists for development, no decision by one signature; raises `roster.production`."""
-    appraisal = roster.appraisal
-    roots = appraisal.get("allowed_roots", [])
+    appraisal = roster.appraisal_policy
     facts = (
         (roster.simulated_root is None, "a simulated root"),
-        (isinstance(roots, list) and not set(map(str, roots)) & {"simulated", "custom"}, "a root that is not pinned"),
-        (appraisal.get("allow_debug", False) is False, "debug enclaves"),
+        (appraisal.allowed_roots <= VENDOR_ROOTS, "a root that is not a vendor's"),
+        (not appraisal.allow_debug, "debug enclaves"),
+        (not appraisal.allow_zero_measurements, "unmeasured enclaves"),
         (not any(entry.is_local for entry in roster.slots), "an address that only means this machine"),
         (all(roster.quorum_for(action) >= 2 for action in ("roster", "policy", "key-state")), "a quorum below two"),
         (len(roster.proof_of_cloud.members) >= 2 and roster.proof_of_cloud.threshold >= 2, "a one-member registry"),
@@ -54,7 +58,7 @@ def check_production(roster: Roster) -> None:
 
 def check_development(roster: Roster) -> None:
     """A root is only pinned where the appraisal admits it; raises `roster.malformed`."""
-    if roster.simulated_root is not None and "simulated" not in roster.appraisal.get("allowed_roots", ["simulated"]):
+    if roster.simulated_root is not None and "simulated" not in roster.appraisal_policy.allowed_roots:
         raise DocumentError("a simulated root is given but the appraisal refuses it", code="roster.malformed")
 
 

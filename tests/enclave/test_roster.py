@@ -173,6 +173,7 @@ MEMBER = dict(list(POC.members.items())[:1])
         {"appraisal": {"allowed_roots": ["intel", "simulated"]}},
         {"appraisal": {"allowed_roots": ["custom"]}},
         {"appraisal": {"allow_debug": True}},
+        {"appraisal": {"allow_zero_measurements": True}},
         {"quorum": {"roster": 1}},
         {"quorum": {"roster": 2, "policy": 1}},
         {"quorum": {"roster": 2, "key-state": 1}},
