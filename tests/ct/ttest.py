@@ -77,8 +77,8 @@ def measure(target: Target) -> float:
 
 def scalar(side: int, byteorder: str) -> bytearray:
     """The scalar 1, or a random one below either order."""
-    value = 1 if side == 0 else int.from_bytes(os.urandom(31), "big") + 2**251
-    return bytearray(value.to_bytes(32, "big" if byteorder == "big" else "little"))
+    drawn = int.from_bytes(os.urandom(31), "big") + 2**251
+    return bytearray((1, drawn)[side].to_bytes(32, "big" if byteorder == "big" else "little"))
 
 
 def targets() -> list[Target]:
@@ -90,8 +90,9 @@ def targets() -> list[Target]:
     point_ed, point_secp = ED25519.base_mult_public(99), SECP256K1.base_mult_public(99)
 
     def shares(side: int) -> dict[int, Secret]:
-        small = {i: Secret.take(bytearray((2**i).to_bytes(32, "little"))) for i in (1, 2, 3)}
-        return small if side == 0 else {i: Secret.take(scalar(1, "little")) for i in (1, 2, 3)}
+        drawn = {i: scalar(1, "little") for i in (1, 2, 3)}
+        fixed = {i: bytearray((2**i).to_bytes(32, "little")) for i in (1, 2, 3)}
+        return {i: Secret.take((drawn, fixed)[1 - side][i]) for i in (1, 2, 3)}
 
     def near(side: int) -> bytes:
         return bytes([*other[:-1], other[-1] ^ 1]) if side == 0 else bytes([other[0] ^ 1, *other[1:]])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enclave.errors import AbortError, CallerError
+from enclave.errors import AbortError, CallerError, EnclaveError
 from enclave.group import ED25519, GROUPS, SECP256K1, Group, check_primitives
 from enclave.secret import Secret
 from tests.enclave.group_oracle import EdwardsOracle, WeierstrassOracle
@@ -57,7 +60,7 @@ def test_scalar_arithmetic_equals_integers(group: Group, oracle: Oracle, data: s
 
 
 @both
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_point_arithmetic_equals_integers(group: Group, oracle: Oracle, data: st.DataObject) -> None:
     """Both ways to multiply, public and secret, and point sums agree with the curve equation."""
@@ -223,3 +226,48 @@ def test_start_up_refuses_an_old_release(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(EnclaveError, match=r"expected PyNaCl 99\.0\.0") as raised:
         check_primitives()
     assert raised.value.code == "primitive.unavailable"
+
+
+VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/scalars.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "vector",
+    VECTORS,
+    ids=lambda v: f"{v['group']}.{v['operation']}({','.join(i[:4] + '-' + i[-4:] for i in v['inputs'])})",
+)
+def test_published_edge_cases(vector: dict[str, Any]) -> None:
+    """Every vector of specs/vectors/scalars.json gives its result or raises its code."""
+    group, operation = GROUPS[vector["group"]], vector["operation"]
+    inputs = [bytes.fromhex(text) for text in vector["inputs"]]
+    public = {"scalar_check": 0, "validate_point": 0, "mult": 1}.get(operation, len(inputs))
+    arguments = [Secret.take(bytearray(value)) if i < public else value for i, value in enumerate(inputs)]
+    expect = vector.get("expect")
+    if expect not in (None, "ok"):
+        with pytest.raises(EnclaveError) as raised:
+            getattr(group, operation)(*arguments)
+        assert raised.value.code == expect
+        if operation == "scalar_check":
+            with pytest.raises(CallerError):
+                group.scalar_check_secret(Secret.take(bytearray(inputs[0])))
+        return
+    result = getattr(group, operation)(*arguments)
+    if isinstance(result, Secret):
+        result = group.scalar_to_public_bytes(result)
+    assert result == (None if expect == "ok" else bytes.fromhex(vector["result"]))
+
+
+def test_vectors_agree_with_the_integers() -> None:
+    """The vectors themselves are what the equations say: sums and products mod the order, recomputed here."""
+    checked = 0
+    operations = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b}
+    oracles = {group.name: oracle for group, oracle in PAIRS}
+    for vector in VECTORS:
+        if vector["operation"] in operations:
+            oracle = oracles[vector["group"]]
+            value = operations[vector["operation"]](*(oracle.integer(bytes.fromhex(i)) for i in vector["inputs"]))
+            zero = value % oracle.order == 0
+            assert zero == ("expect" in vector)
+            assert zero or bytes.fromhex(vector["result"]) == oracle.scalar(value)
+            checked += 1
+    assert checked == 30
