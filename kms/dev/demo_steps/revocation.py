@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from attestation.canonical import canonical_json
 from attestation.envelope import b64url
 from kms.client import Client
@@ -36,7 +38,9 @@ async def revoke(stage: Stage, cluster: DevCluster, agent: Client, operator: Cli
     stage.fact("signing goes on", f"with {', '.join(signed.signers)}")
 
     # Decryption needs no nonces, so a request that names the revoked node in its set is easily made by hand.
-    request = {"ciphertext": b64url(bytes(range(9, 41)) + bytes(48)), "context": {}}
+    recipient = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    sealed = await agent.decryption.encrypt(keys.vault.key, b"never opened")
+    request = {"ciphertext": b64url(sealed), "context": {}, "recipient": b64url(recipient)}
     body = canonical_json(request)
     token = agent.caller.token("POST", "/", act="decrypt", resource=keys.vault.resource, body=body)
     signers = [cluster.slots[0], cluster.slots[1], slot]
