@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from cryptography import x509
@@ -74,9 +74,8 @@ class NodeConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The TLS handshake is done."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self.spki = _spki(transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class does not derive from it
+        self.spki = _spki(self._transport)
 
     def data_received(self, data: bytes) -> None:
         """Settle the calls that `data` completes."""

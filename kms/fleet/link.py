@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,9 @@ CONNECT_TIMEOUT_S = 5.0
 
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 2.0
 """Bounds of the pause before the next attempt; it doubles and is drawn at random below its bound."""
+
+BOOT_WAIT_S_MAX = 1.5
+"""Longest wait for a node's first whole second; more would be a clock that differs, which the nodes notice."""
 
 CALL_TIMEOUT_S = 5.0
 """Default wait for an answer."""
@@ -162,6 +166,10 @@ class NodeLink:
         if status.slot != self.slot:
             connection.close()
             raise LinkError(f"expected {self.slot}, found a node of another slot")
+        # Before this second the node refuses every token as older than its boot: it is not up yet.
+        await asyncio.sleep(min(BOOT_WAIT_S_MAX, max(0.0, status.started_at - time.time())))
+        if self._connection is not connection:
+            raise LinkError(f"{self.slot} closed the connection")
         self.status = status
         self._on_up(self)
 
