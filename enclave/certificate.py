@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_ed25519_pk_to_curve25519, crypto_sign_open
+from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from attestation.canonical import canonical_json, parse_json
@@ -22,6 +22,7 @@ from enclave.fields import Fields
 from enclave.key_order import KeyOrder
 from enclave.key_specs import NODES_MAX, SHARES_NEEDED_MIN, SPECS, Custody, KeySpec, Usage, privacy_threshold
 from enclave.signing_key import PublicKey
+from enclave.threshold.montgomery import public_key_x25519
 from enclave.wire import CertificateSignature, tagged
 
 __all__ = [
@@ -179,7 +180,7 @@ class KeyCertificate:
         points.append(self.public_key if self.group_key is None else self.group_key)
         if not all(_is_point(self.kind.group, point) for point in points):
             fields.refuse("expected points of the key's group", "public_key")
-        if self.group_key is not None and crypto_sign_ed25519_pk_to_curve25519(self.group_key) != self.public_key:
+        if self.group_key is not None and public_key_x25519(self.group_key) != self.public_key:
             fields.refuse("public key is not the X25519 form of the group key", "group_key")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
+from nacl.bindings import crypto_core_ed25519_add, crypto_sign_ed25519_pk_to_curve25519
 
 from attestation.canonical import canonical_json
 from attestation.errors import CodedError
@@ -261,10 +261,12 @@ def test_a_caller_that_knows_t_is_not_talked_down() -> None:
 
 
 def test_a_decryption_key_shows_both_forms_of_one_point() -> None:
-    """An hpke-x25519 certificate carries the X25519 form of its group key, and nothing else."""
-    group = point("group")
+    """An hpke-x25519 certificate carries the X25519 form of eight times its group key, and nothing else."""
+    group = eightfold = point("group")
+    for _ in range(3):
+        eightfold = crypto_core_ed25519_add(eightfold, eightfold)
     changes = {"spec": "hpke-x25519", "usage": Usage.DECRYPT, "group_key": group}
-    good = a_certificate(**changes, public_key=crypto_sign_ed25519_pk_to_curve25519(group))
+    good = a_certificate(**changes, public_key=crypto_sign_ed25519_pk_to_curve25519(eightfold))
     assert KeyCertificate.parse(good.body()) == good
     with pytest.raises(PeerError):
         KeyCertificate.parse(a_certificate(**changes, public_key=point("another")).body())
