@@ -29,6 +29,10 @@ class Cursor:
         self._position += size
         return self._data[start : self._position]
 
+    def peek(self) -> int:
+        """The next byte, left where it is; zero at the end."""
+        return self._data[self._position] if self.remaining else 0
+
     def byte(self) -> int:
         """The next byte."""
         return self.take(1)[0]

@@ -120,7 +120,8 @@ def may_be_message(data: bytes) -> bool:
     if data[:1] and 0x80 <= data[0] < 0xC0:
         return True
     try:
-        _read(Cursor(data))
+        # A first byte of 0xC0 and more is read as the legacy form's count of signatures too.
+        _read_body(Cursor(data), None)
     except CallerError:
         return False
     return True
@@ -142,14 +143,16 @@ class _Raw:
 
 
 def _read(cursor: Cursor) -> _Raw:
-    first = cursor.byte()
-    version = None
-    if first & _VERSIONED:
-        version = first & 0x7F
-        if version != 0:
-            cursor.refuse(f"version {version} is not known")
-        first = cursor.byte()
-    readonly_signed, readonly_unsigned = cursor.take(2)
+    if not cursor.peek() & _VERSIONED:
+        return _read_body(cursor, None)
+    version = cursor.byte() & 0x7F
+    if version != 0:
+        cursor.refuse(f"version {version} is not known")
+    return _read_body(cursor, version)
+
+
+def _read_body(cursor: Cursor, version: int | None) -> _Raw:
+    signatures, readonly_signed, readonly_unsigned = cursor.take(3)
     accounts = tuple(cursor.take(32) for _ in range(cursor.length()))
     blockhash = cursor.take(32)
     instructions = tuple(
@@ -163,7 +166,7 @@ def _read(cursor: Cursor) -> _Raw:
             loaded += len(cursor.take(cursor.length())) + len(cursor.take(cursor.length()))
     return _Raw(
         version=version,
-        signatures=first,
+        signatures=signatures,
         readonly_signed=readonly_signed,
         readonly_unsigned=readonly_unsigned,
         accounts=accounts,

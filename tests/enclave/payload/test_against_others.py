@@ -22,6 +22,7 @@ OWNER = KEY.public_key.to_checksum_address()
 TO = "0x" + "52" * 20
 
 integers = st.integers(0, 2**256 - 1)
+words = st.binary(min_size=32, max_size=32).map(lambda key: "0x" + key.hex())
 addresses = st.binary(min_size=20, max_size=20).map(checksum_address)
 
 
