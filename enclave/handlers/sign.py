@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from enclave.authorise import authorise_use, check_members, check_own_part, check_sign_policy, take_attempt
 from enclave.errors import CallerError
 from enclave.payload.sign import parse_sign_body
-from enclave.threshold.frost import sign_share
+from enclave.threshold.frost import sign as sign_frost
 from enclave.tokens import Act
 from enclave.wire import NoncesReply, NoncesRequest, SignReply, SignRequest
 
@@ -41,7 +41,7 @@ def sign(node: NodeState, connection: int, request: SignRequest, now: int) -> Si
     # Popped before anything is computed: whatever fails from here on, this nonce is gone.
     nonce = node.pool(connection).pop(request.nonce, now)
     try:
-        share = sign_share(
+        share, group_commitment = sign_frost(
             share=authorised.key.share,
             index=authorised.key.index,
             public_key=key.public_key,
@@ -54,4 +54,4 @@ def sign(node: NodeState, connection: int, request: SignRequest, now: int) -> Si
         )
     finally:
         nonce.drop()
-    return SignReply(share=share)
+    return SignReply(share=share, group_commitment=group_commitment)
