@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nacl._sodium import ffi, lib
 
 from enclave.errors import CallerError
+from enclave.group import Group
 from enclave.secret import Secret
 
 MLKEM_KEY_BYTES = 1184
@@ -102,6 +103,21 @@ def seal(public: bytes, share: Secret, associated: bytes) -> bytes:
         sealed = bytearray(SHARE_BYTES + TAG_BYTES)
         AESGCM(key.view).encrypt_into(_ONE_USE_NONCE, share.view, associated, sealed)
     return wrapped + sealed
+
+
+def open_scalar(group: Group, key: CeremonyKey, sealed: bytes, associated: bytes) -> Secret:
+    """A sealed share, checked to be a canonical non-zero scalar before any use.
+
+    Some point operations ignore bits that a scalar sum does not, so an unreduced share could pass the
+    commitment check and still spoil the key.  Raises CallerError (`share.unreadable`, `scalar.invalid`).
+    """
+    share = key.open(sealed, associated)
+    try:
+        group.scalar_check_secret(share)
+    except CallerError:
+        share.wipe()
+        raise
+    return share
 
 
 def _public_key(public: bytes) -> hpke.MLKEM768X25519PublicKey:

@@ -17,7 +17,7 @@ from enclave.secret import Secret
 from enclave.threshold import dkg_messages as messages
 from enclave.threshold import pop, shamir, vss
 from enclave.threshold.ceremony import Ceremony, StrictRounds
-from enclave.threshold.ceremony_kem import CeremonyKey, seal
+from enclave.threshold.ceremony_kem import CeremonyKey, open_scalar, seal
 from enclave.wire import encode
 
 
@@ -159,7 +159,7 @@ class Participant:
         message = ceremony.decode(messages.Round2, dealer, payload)
         associated = messages.share_context(ceremony, message.echo, dealer, self._index)
         try:
-            share = messages.open_share(ceremony.group, self._key, message.sealed[self._index], associated)
+            share = open_scalar(ceremony.group, self._key, message.sealed[self._index], associated)
         except CallerError:
             raise ceremony.blame(
                 dealer, "sealed share is not a scalar sealed to this participant", code="share.unreadable"

@@ -12,7 +12,7 @@ from enclave.errors import CallerError, PeerError
 from enclave.threshold import dkg_messages as messages
 from enclave.threshold import vss
 from enclave.threshold.ceremony import Ceremony
-from enclave.threshold.ceremony_kem import CeremonyKey
+from enclave.threshold.ceremony_kem import CeremonyKey, open_scalar
 
 
 def verify_complaint(
@@ -38,7 +38,7 @@ def verify_complaint(
         raise CallerError("revealed key is not the receiver's ceremony key", code="complaint.malformed")
     associated = messages.share_context(ceremony, messages.echo_of(ceremony, round1), dealer, receiver)
     try:
-        share = messages.open_share(ceremony.group, key, seconds[dealer].sealed[receiver], associated)
+        share = open_scalar(ceremony.group, key, seconds[dealer].sealed[receiver], associated)
     except CallerError:
         return
     with share:

@@ -13,11 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from enclave.errors import AbortError, CallerError
-from enclave.group import Group
-from enclave.secret import Secret
 from enclave.threshold import ceremony_kem, pop, vss
 from enclave.threshold.ceremony import Ceremony
-from enclave.threshold.ceremony_kem import CeremonyKey
 from enclave.wire import tagged
 
 PROTOCOL = "dkg"
@@ -140,18 +137,3 @@ def share_context(ceremony: Ceremony, echo: bytes, sender: int, receiver: int) -
     """Associated data of a sealed share: ceremony, round 1, sender, receiver, round."""
     ends = (sender.to_bytes(4, "big"), receiver.to_bytes(4, "big"), (2).to_bytes(4, "big"))
     return tagged("dkg-share", ceremony.binding, echo, *ends)
-
-
-def open_share(group: Group, key: CeremonyKey, sealed: bytes, associated: bytes) -> Secret:
-    """A sealed share, checked to be a canonical non-zero scalar before any use.
-
-    Some point operations ignore bits that a scalar sum does not, so an unreduced share could pass the
-    commitment check and still spoil the key.  Raises CallerError (`share.unreadable`, `scalar.invalid`).
-    """
-    share = key.open(sealed, associated)
-    try:
-        group.scalar_check_secret(share)
-    except CallerError:
-        share.wipe()
-        raise
-    return share

@@ -8,7 +8,7 @@ from pathlib import Path
 from enclave.group import ED25519
 from enclave.threshold import dkg_messages as messages
 from enclave.threshold.ceremony import Ceremony
-from enclave.threshold.ceremony_kem import CeremonyKey
+from enclave.threshold.ceremony_kem import CeremonyKey, open_scalar
 from enclave.wire import decode_as
 from tests.enclave.threshold.support import reveal
 
@@ -35,5 +35,5 @@ def test_a_recorded_key_generation_still_verifies() -> None:
     key = CeremonyKey.from_revealed(bytes.fromhex(RECORD["ceremony_key_seeds_of_2"]))
     sealed = decode_as(messages.Round2, second[1]).sealed[2]
     associated = messages.share_context(terms, bytes.fromhex(RECORD["echo"]), 1, 2)
-    share = messages.open_share(ED25519, key, sealed, associated)
+    share = open_scalar(ED25519, key, sealed, associated)
     assert reveal(ED25519, share).hex() == RECORD["share_from_1_to_2"]

@@ -1,0 +1,99 @@
+"""Refresh: new shares of the same key for the same holders, worthless together with old ones.
+
+Every holder deals a polynomial through zero; shares and commitments are added (Herzberg and others, CRYPTO 1995).
+The node adds prepare and commit certificates and wipes the old epoch at commit (specs/epochs.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from enclave.errors import AbortError, CallerError
+from enclave.group import Group
+from enclave.threshold import shamir, vss
+from enclave.threshold.ceremony import Ceremony, StrictRounds
+from enclave.threshold.dealing import Receiver, Terms, deal
+from enclave.threshold.dkg import KeyShare
+from enclave.wire import tagged
+
+THRESHOLD_MIN = 2
+"""With T = 1 every share is the key, and there is nothing to refresh."""
+
+
+def refresh_terms(
+    group: Group, *, session: bytes, slots: Mapping[int, str], commitments: tuple[bytes, ...], context: bytes
+) -> Terms:
+    """The public terms of a refresh of the key with these commitments; `context` names key and source epoch."""
+    if len(commitments) < THRESHOLD_MIN:
+        raise CallerError("a key with threshold one cannot be refreshed", code="share.threshold")
+    bound = tagged("refresh-terms", context, *commitments)
+    holders = Ceremony(
+        protocol="refresh", group=group, session=session, slots=slots, threshold=len(commitments), context=bound
+    )
+    return Terms(dealers=holders, receivers=holders, constants=None)
+
+
+class Participant:
+    """One holder in one refresh; `share` stays the caller's until the commit certificate."""
+
+    def __init__(
+        self, group: Group, *, session: bytes, slots: Mapping[int, str], share: KeyShare, context: bytes
+    ) -> None:
+        if set(slots) != set(share.public_shares):
+            raise CallerError("a refresh needs every holder of the key", code="ceremony.participants")
+        self._group, self._share = group, share
+        self._terms = refresh_terms(
+            group, session=session, slots=dict(slots), commitments=share.commitments, context=context
+        )
+        self._rounds = StrictRounds()
+        self._receiver = Receiver(self._terms, share.index)
+        self._announcements: dict[int, bytes] = {}
+
+    def round1(self) -> bytes:
+        """Announce the ceremony key."""
+        self._rounds.enter(1)
+        self._rounds.done(1)
+        return self._receiver.announcement
+
+    def round2(self, announcements: Mapping[int, bytes]) -> bytes:
+        """Deal a polynomial through zero.  Raises PeerError, AbortError."""
+        self._rounds.enter(2)
+        size = len(self._share.commitments)
+        try:
+            self._receiver.check_own(announcements)
+            with shamir.Polynomial.random_through_zero(self._group, size) as polynomial:
+                payload = deal(self._terms, self._share.index, polynomial, announcements)
+        except BaseException:
+            self._receiver.wipe()
+            raise
+        self._announcements = dict(announcements)
+        self._rounds.done(2)
+        return payload
+
+    def round3(self, dealings: Mapping[int, bytes]) -> tuple[bytes, KeyShare]:
+        """The transcript hash to sign and the share of the next epoch.  Raises PeerError, AbortError."""
+        self._rounds.enter(3)
+        old, group = self._share, self._group
+        try:
+            delta, added = self._receiver.receive(self._announcements, dealings)
+        finally:
+            self._receiver.wipe()
+        commitments = next_commitments(group, old.commitments, added)
+        with delta:
+            secret = group.add(old.secret, delta)
+        public_shares = {i: vss.public_share(group, commitments, i) for i in sorted(old.public_shares)}
+        if group.base_mult(secret) != public_shares[old.index]:
+            secret.wipe()
+            raise AbortError("new share does not match the new commitments")
+        return self._terms.transcript(self._announcements, dealings), KeyShare(
+            secret=secret,
+            index=old.index,
+            commitments=commitments,
+            public_key=old.public_key,
+            public_shares=public_shares,
+        )
+
+
+def next_commitments(group: Group, old: tuple[bytes, ...], added: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Commitments after a refresh: the constant, which is the public key, stays."""
+    return (old[0], *vss.sum_commitments(group, [old[1:], added]))

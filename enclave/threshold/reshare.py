@@ -1,0 +1,119 @@
+"""Reshare: the same key for another committee or threshold, disjoint ones included.
+
+A quorum of old holders deals its weighted shares to the new holders (Desmedt and Jajodia; verifiable as by Wong, Wang
+and Wing).  A dealer's constant is checked against its public share, so the key cannot change (specs/epochs.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from enclave.errors import AbortError, CallerError
+from enclave.group import Group
+from enclave.secret import Secret
+from enclave.threshold import shamir, vss
+from enclave.threshold.ceremony import Ceremony
+from enclave.threshold.dealing import Receiver, Terms, deal, read_announcements, read_dealings
+from enclave.threshold.dkg import KeyShare
+from enclave.wire import tagged
+
+
+def reshare_terms(
+    group: Group,
+    *,
+    session: bytes,
+    dealers: Mapping[int, str],
+    receivers: Mapping[int, str],
+    threshold: int,
+    commitments: Sequence[bytes],
+    context: bytes,
+) -> Terms:
+    """The public terms: at least T old holders by old index, all new holders by new index, the new threshold.
+
+    `commitments` are the old epoch's; `context` names key and source epoch.  Raises CallerError.
+    """
+    if len(dealers) < len(commitments):
+        raise CallerError("a reshare needs at least the old threshold of dealers", code="ceremony.participants")
+    bound = tagged("reshare-terms", context, *commitments)
+    old = Ceremony(
+        protocol="reshare-dealers",
+        group=group,
+        session=session,
+        slots=dealers,
+        threshold=len(commitments),
+        context=bound,
+    )
+    new = Ceremony(
+        protocol="reshare-receivers",
+        group=group,
+        session=session,
+        slots=receivers,
+        threshold=threshold,
+        context=bound,
+    )
+    constants = {
+        i: group.mult_public(
+            shamir.lagrange(old.indices, i, group.order), vss.public_share(group, tuple(commitments), i)
+        )
+        for i in old.indices
+    }
+    return Terms(dealers=old, receivers=new, constants=constants)
+
+
+def deal_share(terms: Terms, *, index: int, share: Secret, announcements: Mapping[int, bytes]) -> bytes:
+    """An old holder's payload: its weighted share, dealt to the new committee.  Raises PeerError, AbortError."""
+    group = terms.dealers.group
+    with (
+        group.mul_public(share, shamir.lagrange(terms.dealers.indices, index, group.order)) as weighted,
+        shamir.Polynomial.random(group, terms.receivers.threshold, constant=weighted) as polynomial,
+    ):
+        return deal(terms, index, polynomial, announcements)
+
+
+def verify_reshare(
+    terms: Terms, announcements: Mapping[int, bytes], dealings: Mapping[int, bytes], *, public_key: bytes
+) -> tuple[bytes, tuple[bytes, ...]]:
+    """Transcript hash and new commitments from public data alone: for old holders that get no share, and auditors.
+
+    Raises PeerError naming the culprit, AbortError.
+    """
+    read_announcements(terms, announcements)
+    messages = read_dealings(terms, terms.echo(announcements), dealings)
+    commitments = vss.sum_commitments(terms.dealers.group, [m.commitments for m in messages.values()])
+    if commitments[0] != public_key:
+        raise AbortError("the dealt constants do not add up to the key")
+    return terms.transcript(announcements, dealings), commitments
+
+
+class NewHolder:
+    """One member of the new committee in one reshare."""
+
+    def __init__(self, terms: Terms, *, index: int, public_key: bytes) -> None:
+        if index not in terms.receivers.slots:
+            raise CallerError("this holder is not among the receivers", code="ceremony.participants")
+        self._terms, self._index, self._public_key = terms, index, public_key
+        self._receiver = Receiver(terms, index)
+
+    def announce(self) -> bytes:
+        """The ceremony key."""
+        return self._receiver.announcement
+
+    def receive(self, announcements: Mapping[int, bytes], dealings: Mapping[int, bytes]) -> tuple[bytes, KeyShare]:
+        """The transcript hash to sign and the share of the next epoch.  Raises PeerError, AbortError."""
+        group = self._terms.dealers.group
+        try:
+            transcript, commitments = verify_reshare(self._terms, announcements, dealings, public_key=self._public_key)
+            secret, _ = self._receiver.receive(announcements, dealings)
+        finally:
+            self._receiver.wipe()
+        public_shares = {i: vss.public_share(group, commitments, i) for i in self._terms.receivers.indices}
+        if group.base_mult(secret) != public_shares[self._index]:
+            secret.wipe()
+            raise AbortError("new share does not match the new commitments")
+        return transcript, KeyShare(
+            secret=secret,
+            index=self._index,
+            commitments=commitments,
+            public_key=self._public_key,
+            public_shares=public_shares,
+        )
