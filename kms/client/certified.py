@@ -12,8 +12,8 @@ from enclave.certificate import KeyCertificate, certificate_from_json, verify_ce
 from enclave.key_specs import SHARES_NEEDED_MIN
 from enclave.wire import CertificateSignature
 from kms.client.attestor import Attestor
-from kms.client.errors import VerificationError
-from kms.client.verification import member
+from kms.client.errors import ClientError, UnavailableError, VerificationError
+from kms.client.verification import ClusterView, member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class AttestedChecker:
         try:
             return offered.verified(view.identities)
         except CodedError as error:
-            raise _untrusted(error) from None
+            raise _untrusted(error, view) from None
 
 
 class UncheckedChecker:
@@ -138,7 +138,7 @@ class UncheckedChecker:
         try:
             return offered.verified(told)
         except CodedError as error:
-            raise _untrusted(error) from None
+            raise _untrusted(error, None) from None
 
 
 async def certified_key(
@@ -202,9 +202,14 @@ def _read(offered: dict[str, Any]) -> tuple[bytes, tuple[CertificateSignature, .
         raise VerificationError(f"key certificate: {error.detail}", code="verify.malformed") from None
 
 
-def _untrusted(error: CodedError) -> VerificationError:
-    return VerificationError(
-        f"key certificate: {error.detail}",
-        code="verify.certificate",
-        hint="fewer verified nodes than the key needs signed it; `kms nodes attest` shows what failed",
-    )
+def _untrusted(error: CodedError, view: ClusterView | None) -> ClientError:
+    """Not enough signatures count: a lie, or nodes this client could not verify just now."""
+    away = [check for check in view.nodes.values() if check.error is not None] if view is not None else []
+    if error.code != "certificate.signatures" or not away:
+        return VerificationError(f"key certificate: {error.detail}", code="verify.certificate")
+    reasons = ", ".join(f"{check.slot} {check.error.code}" for check in away if check.error is not None)
+    detail = f"key certificate: {error.detail}; not verified: {reasons}"
+    hint = "`kms nodes attest` shows what failed at each node"
+    if all(getattr(check.error, "unavailable", False) for check in away):
+        return UnavailableError(detail, code="unavailable.nodes", hint=hint)
+    return VerificationError(detail, code="verify.certificate", hint=hint)

@@ -45,7 +45,7 @@ class HostileGateway:
             content, status, kind = await answer.read(), answer.status, answer.content_type
         if status < 300 and self.rewrite_bytes is not None:
             content = self.rewrite_bytes(request.path, content)
-        if status < 300 and self.rewrite_json is not None and kind == "application/json":
+        if status < 300 and self.rewrite_json is not None and content[:1] == b"{":
             content = json.dumps(self.rewrite_json(request.path, json.loads(content))).encode()
         self.seen.append((request.method, request.path, content))
         return web.Response(status=status, body=content, content_type=kind)
