@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import dcap_qvl
 import pytest
@@ -111,7 +112,7 @@ def test_another_authority_with_the_same_names_is_refused(
     ],
 )
 def test_attributes_are_described_and_refused_by_policy(
-    verifier: Verifier, platform: Platform, collateral: Collateral, overrides: dict[str, bytes], failing: str
+    verifier: Verifier, platform: Platform, collateral: Collateral, overrides: dict[str, Any], failing: str
 ) -> None:
     """A debug, migratable or unprotected TD verifies, and exactly one policy step refuses it."""
     quote = platform.quote(REPORT_DATA, mrtd=MRTD, **overrides)
