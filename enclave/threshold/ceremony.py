@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from enclave.errors import AbortError, CallerError, PeerError, WireError
@@ -37,6 +37,8 @@ class Ceremony:
     threshold: int
     context: bytes
     """Everything else the participants must agree on: order, roster digest, epoch (free form)."""
+    binding: bytes = field(init=False)
+    """32 bytes that differ whenever anything above differs."""
 
     def __post_init__(self) -> None:
         check_indices(self.slots)
@@ -46,15 +48,14 @@ class Ceremony:
             raise CallerError("threshold must lie between one and the number of holders", code="share.threshold")
         if not 16 <= len(self.session) <= 64:
             raise CallerError("a session id has 16 to 64 bytes", code="ceremony.session")
+        object.__setattr__(self, "binding", self._bind())
 
     @property
     def indices(self) -> tuple[int, ...]:
         """Participants' share indices in increasing order."""
         return tuple(sorted(self.slots))
 
-    @property
-    def binding(self) -> bytes:
-        """32 bytes that differ whenever anything above differs."""
+    def _bind(self) -> bytes:
         members = (part for i in self.indices for part in (i.to_bytes(4, "big"), self.slots[i].encode()))
         return hashlib.sha256(
             tagged(

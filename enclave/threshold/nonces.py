@@ -6,8 +6,7 @@ is computed with it; nothing here is ever stored, restored or copied.
 
 from __future__ import annotations
 
-from nacl._sodium import lib
-
+from enclave.derive import sha512
 from enclave.errors import RefusedError
 from enclave.group.ed25519 import ED25519
 from enclave.secret import Secret
@@ -64,11 +63,5 @@ def nonce_generate(secret: Secret, randomness: Secret) -> Secret:
 
     Both are 32 bytes; the hash runs from arena to arena.
     """
-    prefix = len(_H3_PREFIX)
-    with Secret.zero(prefix + 64) as data, Secret.zero(64) as digest:
-        view = data.view
-        view[:prefix] = _H3_PREFIX
-        view[prefix : prefix + 32] = randomness.view
-        view[prefix + 32 :] = secret.view
-        lib.crypto_hash_sha512(digest.p, data.p, data.size)
+    with sha512(_H3_PREFIX, randomness, secret) as digest:
         return ED25519.scalar_from_wide(digest)

@@ -188,6 +188,46 @@ def test_bad_commitment_points_are_refused(which: int) -> None:
         assert caught.value.code == "point.invalid"
 
 
+def test_small_order_parts_that_cancel_harm_only_their_makers() -> None:
+    """Parts of order two hidden in two hiding commitments leave R in the group, and never fall on an honest signer."""
+    attempt = Signing()
+    order_two = b"\xec" + b"\xff" * 30 + b"\x7f"
+    attempt.commitments = [
+        (i, hiding if i == 1 else ED25519.point_add(hiding, order_two), binding)
+        for i, hiding, binding in attempt.commitments
+    ]
+    honest, R = frost.sign(
+        share=attempt.shares[1],
+        index=1,
+        public_key=attempt.key,
+        message=MESSAGE,
+        commitments=attempt.commitments,
+        nonce=attempt.nonces[1],
+        threshold=attempt.threshold,
+    )
+    ED25519.validate_point(R)
+    any_scalar = b"\x07" + bytes(31)
+    with pytest.raises(PeerError) as caught:
+        attempt.aggregate({1: honest, 3: any_scalar, 4: any_scalar})
+    assert caught.value.culprits == ("3", "4")
+
+
+def test_a_hint_for_r_is_never_believed() -> None:
+    """A wrong group commitment told to the aggregator changes nothing."""
+    attempt = Signing()
+    shares = {i: attempt.sign(i) for i in attempt.nonces}
+    for hint in (b"", bytes(32), attempt.key, b"x" * 31, bad_points(ED25519)[4]):
+        signature = frost.aggregate(
+            public_key=attempt.key,
+            message=MESSAGE,
+            commitments=attempt.commitments,
+            shares=shares,
+            public_shares=attempt.public_shares,
+            group_commitment=hint,
+        )
+        verify_independently(attempt.key, MESSAGE, signature)
+
+
 def test_one_signer_alone_is_no_threshold() -> None:
     """Even for a key of threshold one the protocol wants two signers."""
     attempt = Signing([1], threshold=1)
