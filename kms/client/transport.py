@@ -18,7 +18,8 @@ ANSWER_BYTES_MAX = 8 << 20
 TIMEOUT_S = 30.0
 """Default time for one exchange; key ceremonies on a loaded machine take a few seconds."""
 
-_UNAVAILABLE = frozenset({502, 503, 504})
+_UNAVAILABLE = frozenset({429, 502, 503, 504})
+"""Statuses after which the same request may succeed later."""
 
 
 class Transport:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +26,16 @@ from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from enclave.presentation import PeerStanding, check_presentation, verifier_for
 from enclave.roster import Roster
 from enclave.wire import Presentation, decode_as
-from kms.client.errors import VerificationError
+from kms.client.errors import UnavailableError, VerificationError
 from kms.client.transport import Transport
 from kms.client.trust import TrustAnchors
 
 NONCE_BYTES = 32
+
+EVIDENCE_ATTEMPTS = 4
+"""How often one node's evidence is asked for when the gateway says that too many ask."""
+
+TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +167,18 @@ async def _fetch_snapshot(
 
 async def _fetch_presentation(transport: Transport, slot: str, nonce: bytes) -> Presentation:
     path = f"/v1/nodes/{quote(slot, safe='')}/evidence"
-    answer = await transport.json("GET", path, query={"nonce": b64url(nonce)})
-    try:
-        return decode_as(Presentation, b64url_decode(member(answer, "presentation", str)))
-    except DocumentError as error:
-        raise VerificationError(f"evidence: {error.detail}", code="verify.malformed") from None
+    for attempts_left in reversed(range(EVIDENCE_ATTEMPTS)):
+        try:
+            answer = await transport.json("GET", path, query={"nonce": b64url(nonce)})
+            return decode_as(Presentation, b64url_decode(member(answer, "presentation", str)))
+        except DocumentError as error:
+            raise VerificationError(f"evidence: {error.detail}", code="verify.malformed") from None
+        except UnavailableError as error:
+            # Quotes are work, so gateways ration them; many clients may start at the same moment.
+            if error.status != TOO_MANY or not attempts_left:
+                raise
+            await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, decides nothing
+    raise AssertionError("the last attempt returns or raises")
 
 
 def member(value: Any, name: str, kind: type) -> Any:

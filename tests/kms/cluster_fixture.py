@@ -7,6 +7,7 @@ ones share it.  Tests leave it as they found it: every node running and trusted,
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import tempfile
 import threading
 from collections.abc import Coroutine
@@ -32,12 +33,18 @@ class RunningCluster:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="dev-cluster", daemon=True)
         self._thread.start()
-        self.dev = DevCluster(directory)
+        self.said: list[str] = []
+        """The supervisor's progress lines."""
+        self.dev = DevCluster(directory, progress=self.said.append)
         self.run(self.dev.start(), timeout_s=START_S)
 
     def run(self, work: Coroutine[Any, Any, T], *, timeout_s: float = 60.0) -> T:
         """Run one of the supervisor's coroutines on its own loop, from any thread but that one."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start one of the supervisor's coroutines on its own loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def do(self, work: Coroutine[Any, Any, T]) -> T:
         """As `run`, from a test's own event loop."""
