@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from attestation.errors import CodedError
 from enclave.addresses import evm_address, solana_address
-from enclave.certificate import KeyCertificate, certificate_from_json, verify_certificate
+from enclave.certificate import KeyCertificate, certificate_bytes, certificate_from_json, verify_certificate
 from enclave.key_specs import SHARES_NEEDED_MIN
+from enclave.signing_key import PublicKey
 from enclave.wire import CertificateSignature
 from kms.client.attestor import Attestor
 from kms.client.errors import ClientError, UnavailableError, VerificationError
@@ -22,7 +23,7 @@ class CertifiedKey:
 
     certificate: KeyCertificate
     signers: tuple[str, ...]
-    """Slots whose signature was there; at least `shares_needed` of them verified."""
+    """Slots whose signature verified, at least `shares_needed`."""
     attested: bool
     """Whether the signers' evidence was verified (False only after insecure_skip_attestation)."""
     informative: dict[str, Any]
@@ -85,15 +86,18 @@ class OfferedCertificate:
     signers_min: int
     """Signatures needed at least: a body states its own T, and two corrupt nodes could state a lower one."""
 
-    def verified(self, identities: Mapping[str, bytes]) -> KeyCertificate:
-        """The certificate under these identity keys; raises PeerError."""
-        return verify_certificate(
+    def verified(self, identities: Mapping[str, bytes]) -> tuple[KeyCertificate, tuple[str, ...]]:
+        """The certificate under these identity keys, and which slots signed it; raises PeerError."""
+        certificate = verify_certificate(
             self.body,
             self.signatures,
             identities=identities,
             cluster=self.cluster,
             signers_min=self.signers_min,
         )
+        message = certificate_bytes(self.body)
+        signed = {item.slot for item in self.signatures if _signed(identities.get(item.slot), message, item.signature)}
+        return certificate, tuple(sorted(signed & set(certificate.slots)))
 
 
 class CertificateChecker(Protocol):
@@ -101,8 +105,8 @@ class CertificateChecker(Protocol):
 
     attested: bool
 
-    async def check(self, offered: OfferedCertificate) -> KeyCertificate:
-        """The certificate; raises VerificationError."""
+    async def check(self, offered: OfferedCertificate) -> tuple[KeyCertificate, tuple[str, ...]]:
+        """The certificate and who signed it; raises VerificationError."""
         ...
 
 
@@ -114,7 +118,7 @@ class AttestedChecker:
     def __init__(self, attestor: Attestor) -> None:
         self._attestor = attestor
 
-    async def check(self, offered: OfferedCertificate) -> KeyCertificate:
+    async def check(self, offered: OfferedCertificate) -> tuple[KeyCertificate, tuple[str, ...]]:
         """Verify; looks at the nodes again once if that may help, because identity keys change at each boot."""
         view = await self._attestor.view()
         try:
@@ -132,7 +136,7 @@ class UncheckedChecker:
 
     attested = False
 
-    async def check(self, offered: OfferedCertificate) -> KeyCertificate:
+    async def check(self, offered: OfferedCertificate) -> tuple[KeyCertificate, tuple[str, ...]]:
         """Verify the signatures under whatever keys came with them."""
         told = {signature.slot: signature.identity_key for signature in offered.signatures}
         try:
@@ -155,14 +159,14 @@ async def certified_key(
     `verify.address`, `verify.record`.
     """
     body, signatures = _read(member(record, "certificate", dict))
-    certificate = await checker.check(
+    certificate, signers = await checker.check(
         OfferedCertificate(body=body, signatures=signatures, cluster=cluster, signers_min=signers_min)
     )
     if key is not None and certificate.key != key:
         raise VerificationError(f"asked for {key}, the certificate is of {certificate.key}", code="verify.resource")
     certified = CertifiedKey(
         certificate=certificate,
-        signers=tuple(sorted({signature.slot for signature in signatures})),
+        signers=signers,
         attested=checker.attested,
         informative={name: record[name] for name in ("state", "labels") if name in record},
     )
@@ -200,6 +204,10 @@ def _read(offered: dict[str, Any]) -> tuple[bytes, tuple[CertificateSignature, .
         return certificate_from_json(offered)
     except CodedError as error:
         raise VerificationError(f"key certificate: {error.detail}", code="verify.malformed") from None
+
+
+def _signed(identity_key: bytes | None, message: bytes, signature: bytes) -> bool:
+    return identity_key is not None and PublicKey(algorithm="EdDSA", key=identity_key).verify(message, signature)
 
 
 def _untrusted(error: CodedError, view: ClusterView | None) -> ClientError:

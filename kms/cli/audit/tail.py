@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from kms.cli.options import Target, run, with_target
+
+DIGEST_DIGITS = 64
+"""Length of a SHA-256 in hex."""
 
 FOLLOW_PAUSE_S = 1.0
 """Pause between two looks when following, in seconds."""
@@ -44,12 +48,19 @@ def tail(lines: int, follow: bool, target: Target) -> None:
 def _print(entry: Any, *, as_json: bool) -> None:
     value = entry.to_json()
     if as_json:
-        import json
-
         click.echo(json.dumps(value))
         return
     facts = dict(value["entry"])
-    when = facts.pop("at", None) or facts.pop("time", None)
+    when = facts.pop("time", None) or facts.pop("at", None)
     moment = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if isinstance(when, int) else "-"
-    words = " ".join(f"{name}={item}" for name, item in facts.items() if item not in (None, "", [], {}))
-    click.echo(f"{entry.sequence:>6}  {moment}  {words}")
+    first = [str(facts.pop(name)) for name in ("kind", "act", "status") if name in facts]
+    rest = [f"{name}={_short(item)}" for name, item in facts.items() if item not in (None, "", [], {})]
+    click.echo(f"{entry.sequence:>6}  {moment}  {' '.join(first):<28}  {' '.join(rest)}")
+
+
+def _short(item: Any) -> str:
+    """Digests by their first digits; --json has them whole."""
+    if isinstance(item, list):
+        return ",".join(str(part) for part in item)
+    text = str(item)
+    return text[:12] + "~" if len(text) == DIGEST_DIGITS and set(text) <= set("0123456789abcdef") else text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from kms.cli.options import Target, run, with_target
@@ -20,14 +22,14 @@ def list_(target: Target) -> None:
             emit_json(answer)
             return
         emit_table(
-            ("slot", "url", "connected", "boots", "its verdicts"),
+            ("slot", "url", "connected", "boots", "trusts"),
             [
                 (
                     node.get("slot"),
                     node.get("url"),
                     bool(node.get("connected")),
                     node.get("boot_counter", "-"),
-                    node.get("verdicts") or "-",
+                    _trusts(node),
                 )
                 for node in answer.get("nodes", [])
             ],
@@ -35,3 +37,10 @@ def list_(target: Target) -> None:
         )
 
     run(work())
+
+
+def _trusts(node: dict[str, Any]) -> str:
+    """How many peers the node trusts; those it does not are named with the code why."""
+    verdicts = {peer: code for peer, code in (node.get("verdicts") or {}).items() if peer != node.get("slot")}
+    others = [f"{peer} {code}" for peer, code in verdicts.items() if code != "trusted"]
+    return f"{len(verdicts) - len(others)} peers" + (", not " + ", ".join(others) if others else "")

@@ -14,9 +14,7 @@ from kms.client.transport import Transport
 
 
 @pytest.mark.parametrize(("refusals", "asked"), [(2, 3), (99, module.EVIDENCE_ATTEMPTS)])
-async def test_rationed_evidence_is_asked_for_again(
-    refusals: int, asked: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rationed_evidence_is_asked_for_again(refusals: int, asked: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """After 429 the client waits and asks again a few times, then says that it is unavailable."""
     count = 0
 

@@ -152,6 +152,19 @@ async def test_three_signatures_are_enough(
     assert len((await client.keys.get(keys["one"].key)).signers) == 3
 
 
+async def test_only_verified_signers_are_named(
+    hostile: tuple[HostileGateway, Client], keys: dict[str, CertifiedKey]
+) -> None:
+    """A slot whose signature does not verify is not listed among those who certified the key."""
+    gateway, client = hostile
+
+    def spoil(record: dict[str, Any]) -> None:
+        record["certificate"]["signatures"][4]["signature"] = b64url(bytes(64))
+
+    gateway.rewrite_json = _change(f"/v1/keys/{keys['one'].key}", spoil)
+    assert (await client.keys.get(keys["one"].key)).signers == ("node-1", "node-2", "node-3", "node-4")
+
+
 async def test_another_keys_record_is_noticed(
     hostile: tuple[HostileGateway, Client], keys: dict[str, CertifiedKey]
 ) -> None:
