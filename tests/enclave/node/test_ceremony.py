@@ -10,22 +10,15 @@ import msgspec
 import pytest
 from nacl.signing import VerifyKey
 
-from attestation.errors import CodedError
 from enclave.ceremonies import CLOCK_SPREAD_S_MAX, key_id_of
 from enclave.errors import EnclaveError
 from enclave.identity import BootIdentity
 from enclave.threshold.hpke import public_key_x25519
 from enclave.wire import CeremonyMessage, CeremonyRound, CertificateRequest, ceremony_message_bytes
+from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World
 
 SESSION = b"s" * 32
-
-
-def code_of(action: Callable[..., Any], *arguments: Any, **named: Any) -> str:
-    """The code an action fails with."""
-    with pytest.raises(CodedError) as caught:
-        action(*arguments, **named)
-    return caught.value.code
 
 
 def first_round(world: World, **changes: Any) -> tuple[list[str], list[CeremonyMessage]]:
@@ -415,8 +408,8 @@ def test_an_unknown_key_has_no_certificate(ready: World) -> None:
 
 def test_no_share_is_readable_on_disk(ready: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes of every share a node sealed appear nowhere in its files."""
-    from enclave.secret import declassify
     from enclave.seal import SealedStore
+    from enclave.secret import declassify
 
     canaries: list[bytes] = []
     put = SealedStore.put_secret

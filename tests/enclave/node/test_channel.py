@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from enclave.channel import INBOUND_PER_SENDER_MAX, SESSION_S_MAX, WINDOW, Channels, ShareContext
-from enclave.errors import EnclaveError
 from enclave.identity import BootIdentity
 from enclave.secret import Secret, declassify
 from enclave.wire import ChannelOpening, SealedShare, channel_opening_bytes
+from tests.enclave.node.codes import code_of
 
 CONTEXT = ShareContext(key="key_a", version=1, epoch=1, request_id=b"r" * 32)
 
@@ -44,13 +44,6 @@ class Pair:
 def pair() -> Pair:
     """Two nodes with a session."""
     return Pair()
-
-
-def code_of(action: object, *arguments: object, **named: object) -> str:
-    """The code an action fails with."""
-    with pytest.raises(EnclaveError) as caught:
-        action(*arguments, **named)  # type: ignore[operator]
-    return caught.value.code
 
 
 def test_a_share_arrives_and_is_not_readable_on_the_way(pair: Pair) -> None:
