@@ -19,40 +19,40 @@ SOLANA = ["solana_message"]
 MINT = "So11111111111111111111111111111111111111112"
 
 
+FULL: list[dict[str, Any]] = [
+    allow(
+        "everything",
+        agents=[AGENT, an_id("opr", 3)],
+        keys=[KEY],
+        kinds=["evm_transaction", "solana_message", "digest", "decrypt", "message", "eip191"],
+        evm={
+            "chain_ids": [1, 10],
+            "recipients": [TO, OTHER],
+            "value_max": "0",
+            "fee_max": "1",
+            "contract_creation": False,
+            "selectors": ["0xa9059cbb"],
+            "set_code": False,
+        },
+        solana={
+            "programs": [MINT],
+            "recipients": [MINT],
+            "lamports_max": "1",
+            "fee_max": "1",
+            "tokens": [{"mint": MINT, "recipients": [MINT], "amount_max": "5"}],
+            "instructions": "known",
+        },
+        time={"not_before": 1, "not_after": 2, "days": ["mon"], "from": "09:00", "to": "17:00"},
+        digest="allow",
+        plaintext_to_gateway="allow",
+    ),
+    deny("nothing-at-night", time={"from": "22:00", "to": "06:00"}),
+]
+
+
 def test_a_full_policy_is_read() -> None:
     """Every member in its right place is accepted."""
-    policy = Policy.of(
-        [
-            allow(
-                "everything",
-                agents=[AGENT, an_id("opr", 3)],
-                keys=[KEY],
-                kinds=["evm_transaction", "solana_message", "digest", "decrypt", "message", "eip191"],
-                evm={
-                    "chain_ids": [1, 10],
-                    "recipients": [TO, OTHER],
-                    "value_max": "0",
-                    "fee_max": "1",
-                    "contract_creation": False,
-                    "selectors": ["0xa9059cbb"],
-                    "set_code": False,
-                },
-                solana={
-                    "programs": [MINT],
-                    "recipients": [MINT],
-                    "lamports_max": "1",
-                    "fee_max": "1",
-                    "tokens": [{"mint": MINT, "recipients": [MINT], "amount_max": "5"}],
-                    "instructions": "known",
-                },
-                time={"not_before": 1, "not_after": 2, "days": ["mon"], "from": "09:00", "to": "17:00"},
-                digest="allow",
-                plaintext_to_gateway="allow",
-            ),
-            deny("nothing-at-night", time={"from": "22:00", "to": "06:00"}),
-        ]
-    )
-    assert [rule.name for rule in policy.rules] == ["everything", "nothing-at-night"]
+    assert [rule.name for rule in Policy.of(FULL).rules] == ["everything", "nothing-at-night"]
 
 
 WRONG: list[Any] = [

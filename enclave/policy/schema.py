@@ -1,0 +1,92 @@
+"""The JSON Schema of a policy's rules, for editors and other languages (specs/schemas/policy.json).
+
+It describes form; what spans members (a condition on a kind the rule is not about, EIP-55
+checksums, base58 sizes) only `enclave.policy.rules` checks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from enclave.policy.rules import KINDS, LIST_MAX, RULES_MAX
+from enclave.policy.times import DAYS
+
+_AMOUNT = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,77})$"}
+_EVM_ADDRESS = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
+_ACCOUNT = {"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$"}
+_SELECTOR = {"type": "string", "pattern": "^0x[0-9a-f]{8}$"}
+_CLOCK = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}
+_SECONDS = {"type": "integer", "minimum": 0}
+_CHAIN = {"type": "integer", "minimum": 1}
+
+
+def policy_schema() -> dict[str, Any]:
+    """The schema of the member `rules` (JSON Schema 2020-12)."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Holdfast policy rules",
+        "type": "array",
+        "maxItems": RULES_MAX,
+        "items": {"oneOf": [_rule("allow"), _rule("deny")]},
+    }
+
+
+def _rule(effect: str) -> dict[str, Any]:
+    members: dict[str, Any] = {
+        "name": {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$"},
+        "effect": {"const": effect},
+        "agents": _list({"type": "string", "pattern": "^(agt|opr)_[a-z2-7]{26}$"}),
+        "keys": _list({"type": "string", "pattern": "^key_[a-z2-7]{26}$"}),
+        "kinds": _list({"enum": sorted(KINDS)}, high=len(KINDS)),
+        "evm": _evm(effect),
+        "solana": _solana(effect),
+        "time": _object(
+            not_before=_SECONDS,
+            not_after=_SECONDS,
+            days=_list({"enum": list(DAYS)}, high=7),
+            **{"from": _CLOCK, "to": _CLOCK},
+        ),
+    }
+    if effect == "allow":
+        members |= {"digest": {"const": "allow"}, "plaintext_to_gateway": {"const": "allow"}}
+    required = ["name", "effect", "kinds"] if effect == "allow" else ["name", "effect"]
+    return _object(**members) | {"required": required}
+
+
+def _evm(effect: str) -> dict[str, Any]:
+    members: dict[str, Any] = {
+        "chain_ids": _list(_CHAIN, high=256),
+        "recipients": _list(_EVM_ADDRESS),
+        "selectors": _list(_SELECTOR),
+    }
+    if effect == "allow":
+        flag = {"type": "boolean"}
+        members |= {
+            "value_max": _AMOUNT,
+            "fee_max": _AMOUNT,
+            "contract_creation": flag,
+            "set_code": flag,
+            "data": {"enum": ["none", "any"]},
+        }
+    return _object(**members)
+
+
+def _solana(effect: str) -> dict[str, Any]:
+    members: dict[str, Any] = {"programs": _list(_ACCOUNT), "recipients": _list(_ACCOUNT)}
+    if effect == "allow":
+        token = _object(mint=_ACCOUNT, recipients=_list(_ACCOUNT), amount_max=_AMOUNT) | {"required": ["mint"]}
+        members |= {
+            "lamports_max": _AMOUNT,
+            "fee_max": _AMOUNT,
+            "tokens": {"oneOf": [{"const": "any"}, _list(token, high=256)]},
+            "instructions": {"enum": ["known", "any"]},
+        }
+    return _object(**members)
+
+
+def _object(**members: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": members, "additionalProperties": False}
+
+
+def _list(items: Any, *, high: int = LIST_MAX) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": high}
