@@ -1,9 +1,11 @@
-"""Hashes and key derivation whose inputs and outputs stay in the arena: SHA-512 and HKDF-SHA256.
+"""Hashes and key derivation whose inputs and outputs stay in the arena: SHA-256, SHA-512 and HKDF-SHA256.
 
 `hashlib` digests are immutable `bytes` that nobody can erase, so secrets are hashed here instead.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -11,24 +13,37 @@ from nacl._sodium import ffi, lib
 
 from enclave.secret import Secret
 
+SHA256_BYTES = 32
 SHA512_BYTES = 64
+
+
+def sha256(*parts: Secret | bytes) -> Secret:
+    """SHA-256 of the concatenated parts, secret and public, as a 32-byte secret; limits as `sha512`."""
+    out = Secret(SHA256_BYTES)
+    with _joined(parts) as joined:
+        lib.crypto_hash_sha256(out.p, joined.p, joined.size)
+    return out
 
 
 def sha512(*parts: Secret | bytes) -> Secret:
     """SHA-512 of the concatenated parts, secret and public, as a 64-byte secret.
 
-    At most SECRET_BYTES_MAX bytes in all: hash a long public message first.
+    At least one byte and at most SECRET_BYTES_MAX in all: hash a long public message first.
     """
-    sizes = [part.size if isinstance(part, Secret) else len(part) for part in parts]
     out = Secret(SHA512_BYTES)
-    total = sum(sizes)
-    with Secret(max(total, 1)) as joined:
-        at = 0
-        for part, size in zip(parts, sizes, strict=True):
-            ffi.memmove(joined.p + at, part.p if isinstance(part, Secret) else part, size)
-            at += size
-        lib.crypto_hash_sha512(out.p, joined.p, total)
+    with _joined(parts) as joined:
+        lib.crypto_hash_sha512(out.p, joined.p, joined.size)
     return out
+
+
+def _joined(parts: Sequence[Secret | bytes]) -> Secret:
+    sizes = [part.size if isinstance(part, Secret) else len(part) for part in parts]
+    joined = Secret(sum(sizes))
+    at = 0
+    for part, size in zip(parts, sizes, strict=True):
+        ffi.memmove(joined.p + at, part.p if isinstance(part, Secret) else part, size)
+        at += size
+    return joined
 
 
 def hkdf_sha256(secret: Secret, *, salt: bytes | None, info: bytes, size: int = 32) -> Secret:

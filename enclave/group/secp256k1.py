@@ -56,7 +56,7 @@ class Secp256k1Group:
     scalar_bytes = SCALAR_BYTES
 
     def __init__(self) -> None:
-        self._context = ffi.gc(lib.secp256k1_context_create(lib.SECP256K1_CONTEXT_NONE), lib.secp256k1_context_destroy)
+        self.context = ffi.gc(lib.secp256k1_context_create(lib.SECP256K1_CONTEXT_NONE), lib.secp256k1_context_destroy)
         # An allocated closure needs memory that is both written and run: strict W^X kernels refuse it here, at start.
         self._coordinates = ffi.callback(
             "int(unsigned char *, const unsigned char *, const unsigned char *, void *)", _both_coordinates
@@ -66,7 +66,7 @@ class Secp256k1Group:
     def randomize(self) -> None:
         """Re-blinds base-point multiplication; at start, and from time to time while no other thread signs."""
         with Secret.random() as seed:
-            if lib.secp256k1_context_randomize(self._context, _cast(_UCHAR_P, seed.address)) != 1:
+            if lib.secp256k1_context_randomize(self.context, _cast(_UCHAR_P, seed.address)) != 1:
                 raise EnclaveError("libsecp256k1 refuses to randomise its context", code="primitive.unavailable")
 
     # --- secret scalars ------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class Secp256k1Group:
         """A uniform non-zero secret scalar."""
         for _ in range(RANDOM_ATTEMPTS_MAX):
             out = Secret.random(SCALAR_BYTES)
-            if lib.secp256k1_ec_seckey_verify(self._context, _cast(_UCHAR_P, out.address)) == 1:
+            if lib.secp256k1_ec_seckey_verify(self.context, _cast(_UCHAR_P, out.address)) == 1:
                 return out
             out.wipe()
         raise AbortError("the random generator yields no scalar")
@@ -118,7 +118,7 @@ class Secp256k1Group:
     def scalar_check_secret(self, s: Secret) -> None:
         """Raises CallerError (`scalar.invalid`) unless a received secret is a canonical non-zero scalar."""
         if s.size == SCALAR_BYTES:
-            valid = lib.secp256k1_ec_seckey_verify(self._context, _cast(_UCHAR_P, s.address))
+            valid = lib.secp256k1_ec_seckey_verify(self.context, _cast(_UCHAR_P, s.address))
             if valid == 1:
                 return
         raise CallerError("expected 32 bytes of a canonical non-zero scalar", code="scalar.invalid")
@@ -150,7 +150,7 @@ class Secp256k1Group:
     def negate(self, a: Secret) -> Secret:
         """-a.  Raises AbortError on zero."""
         out = a.duplicate()
-        if lib.secp256k1_ec_seckey_negate(self._context, _cast(_UCHAR_P, out.address)) != 1:
+        if lib.secp256k1_ec_seckey_negate(self.context, _cast(_UCHAR_P, out.address)) != 1:
             raise AbortError("a scalar is zero or not reduced")
         return out
 
@@ -161,7 +161,7 @@ class Secp256k1Group:
             return self.mul_public(blind, pow(opened, -1, ORDER))
 
     def _tweak(self, function: Any, scalar: Any, operand: Any) -> None:
-        if function(self._context, scalar, operand) != 1:
+        if function(self.context, scalar, operand) != 1:
             raise AbortError("a scalar became zero or was not reduced")
 
     # --- secret scalars times points: the product is public ---------------------------------------------
@@ -170,7 +170,7 @@ class Secp256k1Group:
         """s * G in constant time, as a published point.  Raises AbortError on zero."""
         out = Secret(_PUBKEY_BYTES)
         point = _cast(_PUBKEY_P, out.address)
-        if lib.secp256k1_ec_pubkey_create(self._context, point, _cast(_UCHAR_P, s.address)) != 1:
+        if lib.secp256k1_ec_pubkey_create(self.context, point, _cast(_UCHAR_P, s.address)) != 1:
             raise AbortError("a scalar is zero or not reduced")
         declassify(out)
         return self._bytes(point)
@@ -183,7 +183,7 @@ class Secp256k1Group:
         parsed = self._parse(point)
         out = Secret(2 * SCALAR_BYTES)
         into, scalar = _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, s.address)
-        if lib.secp256k1_ecdh(self._context, into, parsed, scalar, self._coordinates, ffi.NULL) != 1:
+        if lib.secp256k1_ecdh(self.context, into, parsed, scalar, self._coordinates, ffi.NULL) != 1:
             raise AbortError("a scalar is zero or not reduced")
         product = declassify(out)
         return bytes([2 + (product[63] & 1)]) + product[:32]
@@ -193,7 +193,7 @@ class Secp256k1Group:
     def base_mult_public(self, k: int) -> bytes:
         """k * G for a public integer k.  Raises AbortError on the identity."""
         point = ffi.new("secp256k1_pubkey *")
-        if lib.secp256k1_ec_pubkey_create(self._context, point, _encode(k)) != 1:
+        if lib.secp256k1_ec_pubkey_create(self.context, point, _encode(k)) != 1:
             raise AbortError("the product is the identity")
         return self._bytes(point)
 
@@ -203,7 +203,7 @@ class Secp256k1Group:
         Raises CallerError (`point.invalid`) on bytes that are no point, AbortError on the identity.
         """
         parsed = self._parse(point)
-        if lib.secp256k1_ec_pubkey_tweak_mul(self._context, parsed, _encode(k)) != 1:
+        if lib.secp256k1_ec_pubkey_tweak_mul(self.context, parsed, _encode(k)) != 1:
             raise AbortError("the product is the identity")
         return self._bytes(parsed)
 
@@ -219,7 +219,7 @@ class Secp256k1Group:
     def point_sub(self, p: bytes, q: bytes) -> bytes:
         """p - q, as `point_add`."""
         first, second = self._parse(p), self._parse(q)
-        lib.secp256k1_ec_pubkey_negate(self._context, second)
+        lib.secp256k1_ec_pubkey_negate(self.context, second)
         return self._combine([first, second])
 
     def validate_point(self, point: bytes) -> None:
@@ -235,20 +235,20 @@ class Secp256k1Group:
 
     def _parse(self, point: bytes) -> Any:
         parsed = ffi.new("secp256k1_pubkey *")
-        if len(point) != POINT_BYTES or lib.secp256k1_ec_pubkey_parse(self._context, parsed, point, POINT_BYTES) != 1:
+        if len(point) != POINT_BYTES or lib.secp256k1_ec_pubkey_parse(self.context, parsed, point, POINT_BYTES) != 1:
             raise _invalid()
         return parsed
 
     def _combine(self, points: list[Any]) -> bytes:
         total = ffi.new("secp256k1_pubkey *")
-        if lib.secp256k1_ec_pubkey_combine(self._context, total, points, len(points)) != 1:
+        if lib.secp256k1_ec_pubkey_combine(self.context, total, points, len(points)) != 1:
             raise AbortError("the sum is the identity")
         return self._bytes(total)
 
     def _bytes(self, point: Any) -> bytes:
         out = ffi.new("unsigned char[33]")
         size = ffi.new("size_t *", POINT_BYTES)
-        lib.secp256k1_ec_pubkey_serialize(self._context, out, size, point, _COMPRESSED)
+        lib.secp256k1_ec_pubkey_serialize(self.context, out, size, point, _COMPRESSED)
         return bytes(out)
 
     # --- ECDSA --------------------------------------------------------------------------------------------
@@ -261,11 +261,11 @@ class Secp256k1Group:
         _check_digest(digest32)
         out = Secret(_RECOVERABLE_BYTES)
         signature, key = _cast(_RECOVERABLE_P, out.address), _cast(_UCHAR_P, secret.address)
-        if lib.secp256k1_ecdsa_sign_recoverable(self._context, signature, digest32, key, ffi.NULL, ffi.NULL) != 1:
+        if lib.secp256k1_ecdsa_sign_recoverable(self.context, signature, digest32, key, ffi.NULL, ffi.NULL) != 1:
             raise AbortError("a scalar is zero or not reduced")
         declassify(out)
         compact, recovery_id = ffi.new("unsigned char[64]"), ffi.new("int *")
-        lib.secp256k1_ecdsa_recoverable_signature_serialize_compact(self._context, compact, recovery_id, signature)
+        lib.secp256k1_ecdsa_recoverable_signature_serialize_compact(self.context, compact, recovery_id, signature)
         return bytes(compact), int(recovery_id[0])
 
     def ecdsa_recover(self, signature64: bytes, recovery_id: int, digest32: bytes) -> bytes:
@@ -276,8 +276,8 @@ class Secp256k1Group:
         if (
             len(signature64) != SIGNATURE_BYTES
             or recovery_id not in range(4)
-            or parse(self._context, signature, signature64, recovery_id) != 1
-            or lib.secp256k1_ecdsa_recover(self._context, point, signature, digest32) != 1
+            or parse(self.context, signature, signature64, recovery_id) != 1
+            or lib.secp256k1_ecdsa_recover(self.context, point, signature, digest32) != 1
         ):
             raise CallerError("expected a recoverable signature over this digest", code="signature.invalid")
         return self._bytes(point)
@@ -291,8 +291,8 @@ class Secp256k1Group:
         parsed, signature = self._parse(point), ffi.new("secp256k1_ecdsa_signature *")
         return (
             len(signature64) == SIGNATURE_BYTES
-            and lib.secp256k1_ecdsa_signature_parse_compact(self._context, signature, signature64) == 1
-            and lib.secp256k1_ecdsa_verify(self._context, signature, digest32, parsed) == 1
+            and lib.secp256k1_ecdsa_signature_parse_compact(self.context, signature, signature64) == 1
+            and lib.secp256k1_ecdsa_verify(self.context, signature, digest32, parsed) == 1
         )
 
 

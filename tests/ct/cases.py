@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from enclave.derive import hkdf_sha256, sha512
 from enclave.group import ED25519, SECP256K1, Group
 from enclave.secret import Secret
-from enclave.threshold import ceremony_kem, dkg, dleq, frost, hpke, nonces, pop, reconstruct, shamir, vss
+from enclave.threshold import bip340, ceremony_kem, dkg, dleq, frost, hpke, nonces, pop, reconstruct, shamir, vss
 from enclave.threshold.ecdsa.private import PairwiseKeys
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
@@ -42,6 +42,8 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     yield "nonces.nonce_generate", nonce_generate
     yield "frost.NonceSource.commit", frost_commit
     yield "frost.sign_share", frost_sign
+    yield "bip340.NonceSource.commit", bip340_commit
+    yield "bip340.sign_share", bip340_sign
     yield "hpke.partial", hpke_partial
     yield "hpke.prove_partial", hpke_prove
     yield "reconstruct.sign_ecdsa", reconstruct_sign
@@ -182,6 +184,38 @@ def frost_sign() -> Prepared:
         secrets=[shares[1], *own._nonces],
         call=lambda: frost.sign_share(
             share=shares[1], index=1, public_key=commitments[0], message=MESSAGE, commitments=listed, nonce=own
+        ),
+    )
+
+
+def bip340_commit() -> Prepared:
+    """Round one for Taproot keys."""
+    source = bip340.NonceSource()
+    return Prepared(call=source.commit)
+
+
+def bip340_sign() -> Prepared:
+    """Round two for Taproot keys, under a tweak."""
+    shares, commitments = shamir.split(SECP256K1, SECP256K1.random_scalar(), 2, (1, 2, 3))
+    source = bip340.NonceSource()
+    pairs = {i: source.commit()[0] for i in (1, 3)}
+    signers = bip340.Signers(
+        total=3,
+        threshold=2,
+        members=tuple((i, SECP256K1.base_mult(shares[i])) for i in (1, 3)),
+        public_key=commitments[0],
+    )
+    assert pairs[1]._nonces is not None
+    return Prepared(
+        secrets=[shares[1], *pairs[1]._nonces],
+        call=lambda: bip340.sign_share(
+            signers=signers,
+            index=1,
+            share=shares[1],
+            message=MESSAGE,
+            aggregate_nonce=bip340.aggregate_nonces({i: pair.public for i, pair in pairs.items()}),
+            nonce=pairs[1],
+            tweaks=[bip340.Tweak(value=DIGEST, xonly=True)],
         ),
     )
 
