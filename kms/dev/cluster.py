@@ -218,7 +218,8 @@ class DevCluster:
         await asyncio.gather(*(child.stop() for child in self._children.values()))
 
     def _run_in_background(self) -> None:
-        task = asyncio.create_task(keep_fresh(self.authority, self.registry, self.layout), name="restate")
+        work = keep_fresh(self.authority, self.registry, self.layout, report=self._progress)
+        task = asyncio.create_task(work, name="restate")
         self._stack.callback(task.cancel)
 
     def _check(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
+from attestation.errors import CodedError
 from attestation.proof_of_cloud.registry import Registry
 from attestation.simulated.authority import Authority
 from attestation.simulated.storage import write_private
@@ -12,6 +14,9 @@ from kms.dev.layout import Layout
 
 RESTATE_EVERY_S = 3600
 """Hourly: the roster accepts a snapshot of a day, so a laptop may sleep for most of one."""
+
+LOOK_EVERY_S = 20.0
+"""How often the wall clock is looked at, in seconds: soon after waking up, and no work worth naming."""
 
 
 def write_collateral(authority: Authority, layout: Layout) -> None:
@@ -25,9 +30,18 @@ def restate(registry: Registry, layout: Layout) -> None:
     registry.write_snapshot(layout.snapshot)
 
 
-async def keep_fresh(authority: Authority, registry: Registry, layout: Layout) -> None:
-    """Restate both, every hour, until cancelled."""
+async def keep_fresh(
+    authority: Authority, registry: Registry, layout: Layout, *, report: Callable[[str], None]
+) -> None:
+    """Restate both every hour of wall-clock time (a laptop sleeps), until cancelled."""
+    last = time.time()
     while True:
-        await asyncio.sleep(RESTATE_EVERY_S)
-        write_collateral(authority, layout)
-        restate(registry, layout)
+        await asyncio.sleep(LOOK_EVERY_S)
+        if time.time() - last < RESTATE_EVERY_S:
+            continue
+        try:
+            write_collateral(authority, layout)
+            restate(registry, layout)
+            last = time.time()
+        except (OSError, CodedError) as error:
+            report(f"could not restate the registry and collateral: {error}")

@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 
 from attestation.canonical import parse_json
+from attestation.proof_of_cloud.registry import Registry
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
+from attestation.simulated.authority import Authority
 from enclave.roster import Environment, Roster
 from kms.client import OperatorCredentials
 from kms.client.cluster_file import ClusterFile
+from kms.dev import trust_files
 from kms.dev.child import Child
 from kms.dev.cluster import DevCluster
 from kms.dev.create import create
@@ -169,6 +172,7 @@ async def test_child_that_ignores_sigterm_still_ends(tmp_path: Path, monkeypatch
 
 STAND_IN = """
 import asyncio, os, pathlib, signal, sys
+from kms.dev import trust_files
 from kms.dev.child import Child
 
 async def supervise():
@@ -193,6 +197,26 @@ def test_children_end_with_the_supervisor(tmp_path: Path) -> None:
             return
         time.sleep(0.05)
     pytest.fail("a child outlived its supervisor")
+
+
+async def test_registry_and_collateral_are_restated(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the cluster runs, both files are issued anew when their time has come, and not before."""
+    monkeypatch.setattr(trust_files, "LOOK_EVERY_S", 0.01)
+    authority, registry = Authority.load(layout.authority), Registry.open(layout.registry)
+    before = layout.snapshot.read_bytes(), layout.collateral.stat().st_mtime_ns
+
+    async def run_for(seconds: float) -> None:
+        task = asyncio.create_task(trust_files.keep_fresh(authority, registry, layout, report=pytest.fail))
+        await asyncio.sleep(seconds)
+        task.cancel()
+
+    await run_for(0.1)
+    assert (layout.snapshot.read_bytes(), layout.collateral.stat().st_mtime_ns) == before
+    monkeypatch.setattr(trust_files, "RESTATE_EVERY_S", 0)
+    await run_for(0.3)
+    snapshot = RegistrySnapshot.parse(layout.snapshot.read_bytes())
+    assert snapshot.sequence > RegistrySnapshot.parse(before[0]).sequence
+    assert layout.collateral.stat().st_mtime_ns > before[1]
 
 
 def test_cluster_file_stays_strict(layout: Layout) -> None:
