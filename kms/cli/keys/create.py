@@ -23,6 +23,7 @@ from kms.cli.progress import working
 @click.option("--assembler", "assemblers", multiple=True, metavar="SLOT", help="For custody reconstruct; repeat.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label; repeat.")
 @click.option("--idempotency-key", help="The same key and order again give the same answer.")
+@click.option("--quiet", "-q", is_flag=True, help="Print the key's id alone, for use in scripts.")
 @with_target
 def create(
     name: str,
@@ -34,6 +35,7 @@ def create(
     assemblers: tuple[str, ...],
     labels: tuple[str, ...],
     idempotency_key: str | None,
+    quiet: bool,
     target: Target,
 ) -> None:
     """Have the nodes generate the key NAME; its private half never exists in one place."""
@@ -55,6 +57,9 @@ def create(
                     labels=parse_context(labels),
                     idempotency_key=idempotency_key,
                 )
-        emit_key(key, as_json=target.json)
+        if quiet:
+            click.echo(key.key)
+        else:
+            emit_key(key, as_json=target.json)
 
     run(work())
