@@ -1,0 +1,1 @@
+"""Intel quotes, TDX and SGX."""

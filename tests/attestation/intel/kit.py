@@ -334,6 +334,23 @@ def certify(
     return builder.sign(issuer.key, hashes.SHA256())
 
 
+def self_signed(name: str) -> Issuer:
+    """A root with this common name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(ca._name(name))
+        .issuer_name(ca._name(name))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(ca.NOT_BEFORE)
+        .not_valid_after(ca.NOT_AFTER)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return Issuer(certificate=certificate, key=key)
+
+
 def extension_members(facts: pck.PckFacts, **changes: bytes | None) -> bytes:
     """Intel's extension with members (named m1 to m7) replaced by these encoded values, or dropped (None)."""
     prefix = pck.SGX_EXTENSION
