@@ -30,7 +30,7 @@ def parse_json(data: bytes, *, bytes_max: int = JSON_BYTES_MAX, depth_max: int =
     """
     if len(data) > bytes_max:
         raise DocumentError(f"expected at most {bytes_max} bytes of JSON, found {len(data)}", code="json.too-large")
-    _check_depth(data, depth_max)
+    check_depth(data, depth_max)
     try:
         text = data.decode("utf-8", "strict")
         value = _DECODER.decode(text)
@@ -71,8 +71,12 @@ def _encode(value: Any, depth: int) -> str:
     raise DocumentError(f"cannot write a {type(value).__name__} as JSON", code="json.malformed")
 
 
-def _check_depth(data: bytes, depth_max: int) -> None:
-    """Refuse deep nesting before the recursive parser sees it (brackets inside strings only make it stricter)."""
+def check_depth(data: bytes, depth_max: int) -> None:
+    """Refuse deep nesting before a recursive parser sees it; raises DocumentError (`json.too-deep`).
+
+    Needed however low the interpreter's recursion limit is: libraries raise it, and then the C parser overflows its
+    stack.
+    """
     if data.count(b"[") + data.count(b"{") <= depth_max:
         return
     depth = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from attestation.canonical import parse_json
+from attestation.canonical import JSON_DEPTH_MAX, check_depth, parse_json
 from attestation.crl import RevocationList, looks_like_crl, parse_crl
 from attestation.errors import CertificateError, CollateralError, DocumentError
 from attestation.intel.qe_identity import QeIdentity, parse_qe_identity
@@ -229,7 +229,10 @@ def _hex(text: str) -> bytes:
 def _member_spans(blob: bytes) -> dict[str, bytes]:
     """The exact text of each member of a JSON object, so that a signature over one of them can be checked."""
     try:
+        check_depth(blob, JSON_DEPTH_MAX)
         text = blob.decode("utf-8", "strict")
+    except DocumentError as error:
+        raise _malformed(error.detail) from None
     except UnicodeDecodeError:
         raise _unknown() from None
     spans: dict[str, bytes] = {}
