@@ -12,6 +12,7 @@ from yarl import URL
 
 from attestation.errors import CodedError
 from enclave.ids import new_id
+from kms.admission import Call
 from kms.body import BODY_BYTES_MAX
 from kms.endpoint import Answer, Context, Endpoint
 from kms.errors import NotFoundError, RequestError
@@ -23,6 +24,9 @@ from kms.routes import ENDPOINTS
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,64}")
 """Request ids taken over from a client; others are replaced."""
+
+CALL = web.RequestKey("call", Call)
+"""Who sends a request, once that is known; for the log line."""
 
 QUERY_MAX = 16
 """Most query parameters; endpoints know at most three."""
@@ -54,7 +58,7 @@ def _handler(gateway: Gateway, endpoint: Endpoint) -> Callable[[web.Request], Aw
                 body=body,
                 act=endpoint.act,
             )
-            request["principal"], request["token_id"] = call.principal, call.token.request_id.hex()
+            request[CALL] = call
         answer = await endpoint.handler(
             Context(
                 gateway=gateway,
@@ -119,9 +123,9 @@ def _log(
     if error is None:
         logger().debug("request", **facts)
         return
-    for name in ("principal", "token_id"):
-        if name in request:
-            facts[name] = request[name]
+    if CALL in request:
+        call = request[CALL]
+        facts |= {"principal": call.principal, "token_id": call.token.request_id.hex()}
     logger().info("refused", **facts, **describe(error))
 
 

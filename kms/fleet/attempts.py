@@ -23,7 +23,9 @@ AGREEING_MIN = 2
 OWN_STATE = ("attestation-", "nonces.", "channel.", "storage.", "wire.", "ledger.", "peer.", "protocol.", "clock-skew")
 """Prefixes of codes that speak of a node, not of the request."""
 
-OWN_STATE_EXACT = frozenset({"nonce.unknown", "nonce.spent", "key.unknown", "policy.unknown", "request.busy"})
+OWN_STATE_EXACT = frozenset(
+    {"internal", "nonce.unknown", "nonce.spent", "key.unknown", "policy.unknown", "request.busy"}
+)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -48,9 +48,10 @@ async def sign_ecdsa(
     A refusal names the request at fault; a lost node, a wrong share or a lying assembler cost an attempt.
     """
     trouble = Trouble()
+    doubted: set[str] = set()
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
-            assembler, slots = _choose(fleet, key, trouble)
+            assembler, slots = _choose(fleet, key, trouble, doubted)
         except UnavailableError as error:
             raise trouble.exhausted(error) from None
         senders = [slot for slot in slots if slot != assembler]
@@ -67,6 +68,10 @@ async def sign_ecdsa(
         if isinstance(answer, NodeRefusal):
             relay.forget_channels(senders, assembler)
             trouble.blame(fleet, [slot for slot in answer.culprits if slot in senders])
+            if answer.code.startswith("channel.") and not doubted:
+                # A share did not open; whose, nobody can prove.  Others send next, to the same assembler.
+                doubted.update(senders)
+                continue
         if not await trouble.absorb(fleet, {assembler: answer}):
             continue
         assert isinstance(answer, AssembleReply)
@@ -87,8 +92,11 @@ async def sign_ecdsa(
     raise trouble.exhausted()
 
 
-def _choose(fleet: Fleet, key: Key, trouble: Trouble) -> tuple[str, list[str]]:
-    """Step 1: the assembler takes part with its own share, so that one less has to travel."""
+def _choose(fleet: Fleet, key: Key, trouble: Trouble, doubted: set[str]) -> tuple[str, list[str]]:
+    """Step 1: the assembler takes part with its own share, so that one less has to travel.
+
+    `doubted` holders are taken only where there are no others.
+    """
     certificate = key.certificate
     excluded = trouble.excluded
     candidates = [slot for slot in certificate.assemblers if slot not in excluded and fleet.links[slot].usable]
@@ -100,7 +108,7 @@ def _choose(fleet: Fleet, key: Key, trouble: Trouble) -> tuple[str, list[str]]:
                 certificate.slots,
                 certificate.signing_quorum,
                 excluded=excluded,
-                preferred=[assembler],
+                preferred=[assembler, *(slot for slot in certificate.slots if doubted and slot not in doubted)],
                 trusting=[assembler],
             )
         except UnavailableError as error:
