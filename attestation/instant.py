@@ -13,7 +13,7 @@ _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d{1,9
 
 
 def parse_instant(text: Any) -> int | None:
-    """Unix seconds of RFC 3339 text (fractions dropped), or None if it is not such text."""
+    """Unix seconds of RFC 3339 text from 1970 to 9999 (fractions dropped), or None if it is not such text."""
     match = _RFC3339.fullmatch(text) if isinstance(text, str) and len(text) <= 40 else None
     if match is None:
         return None
@@ -23,10 +23,10 @@ def parse_instant(text: Any) -> int | None:
         seconds = int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
     except (ValueError, OverflowError):
         return None
-    if offset in "Zz":
-        return seconds
-    ahead = int(offset[1:3]) * 3600 + int(offset[4:6]) * 60
-    return seconds - ahead if offset[0] == "+" else seconds + ahead
+    if offset not in "Zz":
+        ahead = int(offset[1:3]) * 3600 + int(offset[4:6]) * 60
+        seconds += -ahead if offset[0] == "+" else ahead
+    return seconds if 0 <= seconds <= TIME_MAX else None
 
 
 def format_instant(seconds: int) -> str:

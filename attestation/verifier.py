@@ -106,6 +106,7 @@ class Verifier:
 
     def _verify(self, evidence: bytes, collateral: Collateral | None, now: int, trace: Trace) -> Claims:
         check_now(now)
+        evidence = bytes(evidence)  # views and bytearrays could change under a cached answer
         verifier = self._verifiers[detect(evidence)]
         return verifier(evidence, collateral=self._collateral(collateral), now=now, trace=trace)
 

@@ -336,11 +336,12 @@ def certify(
 
 def self_signed(name: str) -> Issuer:
     """A root with this common name."""
+    subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, name)])
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(ca._name(name))
-        .issuer_name(ca._name(name))
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(ca.NOT_BEFORE)
