@@ -314,4 +314,4 @@ def _repeat(prepared: Prepared, messages: list[CeremonyMessage]) -> CeremonyMess
 
 def _digest(messages: list[CeremonyMessage]) -> bytes:
     ordered = sorted(messages, key=lambda message: message.slot)
-    return hashlib.sha256(b"".join(ceremony_message_bytes(message) for message in ordered)).digest()
+    return hashlib.sha256(encode(ordered)).digest()

@@ -12,12 +12,13 @@ import math
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from enclave.config import NodeConfig
 from enclave.errors import CallerError, EnclaveError
 from enclave.group import check_primitives
 from enclave.hygiene import harden_process
-from enclave.logs import new_log
+from enclave.logs import new_log, place_of
 from enclave.roster import Environment, Roster
 from enclave.seal import SealedStore
 from enclave.server import NodeServer
@@ -52,6 +53,7 @@ async def serve(config: NodeConfig) -> None:
     state = NodeState(roster=roster, slot=config.slot, store=store, tee=tee, tls_spki=spki, now=started_at, log=log)
     try:
         # 6
+        asyncio.get_running_loop().set_exception_handler(_reporter(log))
         server = NodeServer(state, log)
         listener = await asyncio.get_running_loop().create_server(
             server.protocol, config.host, config.port, ssl=tls, ssl_handshake_timeout=HANDSHAKE_S_MAX
@@ -105,3 +107,16 @@ async def _until_stopped(server: NodeServer, listener: asyncio.Server, log: Call
     if failure is not None:
         log("storage-failed", level="error", code=failure.code)
         raise failure
+
+
+def _reporter(log: Callable[..., None]) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """What the loop itself meets is logged by type and place; its own report would print values."""
+
+    def report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            log("loop-error", level="warning", error=type(error).__name__, where=place_of(error))
+        else:
+            log("loop-error", level="warning")
+
+    return report

@@ -28,6 +28,9 @@ CONNECTIONS_MAX = 64
 QUEUE_MAX = 2048
 """Calls waiting per connection before reading from it stops."""
 
+BUFFERED_BYTES_MAX = 48 << 20
+"""Bytes of unfinished frames and waiting calls, all connections together: a node stays below 100 MB."""
+
 SLICE_S = 0.005
 """Longest run of work before the loop gets to read and write again, in seconds."""
 
@@ -40,6 +43,7 @@ FRAME_BYTES_AIM = 1 << 20
 REFUSALS_PER_SECOND = 20
 """Refused requests logged per second: a flood must not fill a disk."""
 
+_HEADER_BYTES = 4
 _NIL = msgspec.Raw(b"\xc0")
 
 
@@ -53,6 +57,8 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.is_writable = True
         self._is_reading = True
+        self.buffered = 0
+        """Bytes received and not yet worked on."""
         self._server = server
         self._reader = FrameReader()
 
@@ -64,16 +70,30 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Queue the calls of every completed frame; a malformed frame ends the connection."""
+        self.count(len(data))
         try:
             for body in self._reader.feed(data):
-                self.calls.extend(decode_calls(body))
+                calls = decode_calls(body)
+                self.calls.extend(calls)
+                self.count(sum(len(call.body) for call in calls) - len(body) - _HEADER_BYTES)
         except WireError as error:
-            self._server.log("bad-frame", level="warning", connection=self.number, code=error.code)
-            if self.transport is not None:
-                self.transport.abort()
+            self.hang_up(error.code)
             return
+        if self._server.buffered > BUFFERED_BYTES_MAX:
+            self._server.shed()
         self.balance()
         self._server.wake(self)
+
+    def count(self, size: int) -> None:
+        """Account for bytes taken in (or, negative, dealt with)."""
+        self.buffered += size
+        self._server.buffered += size
+
+    def hang_up(self, code: str) -> None:
+        """End the connection at once, for a reason worth a line in the log."""
+        self._server.log("hung-up", level="warning", connection=self.number, code=code)
+        if self.transport is not None:
+            self.transport.abort()
 
     def balance(self) -> None:
         """Stop reading while too much is queued, start again at half of it."""
@@ -99,6 +119,7 @@ class Connection(asyncio.Protocol):
         """Forget everything of this connection."""
         self.calls.clear()
         self.answers.clear()
+        self.count(-self.buffered)
         self.transport = None
         self._server.leave(self)
 
@@ -127,6 +148,7 @@ class NodeServer:
         self.state = state
         self.log = log
         self.stopped: asyncio.Future[StorageError | None] = asyncio.get_running_loop().create_future()
+        self.buffered = 0
         self._connections: dict[int, Connection] = {}
         self._ready: deque[Connection] = deque()
         self._numbers = 0
@@ -152,6 +174,10 @@ class NodeServer:
         """A connection is gone."""
         if self._connections.pop(connection.number, None) is not None:
             self.state.disconnect(connection.number)
+
+    def shed(self) -> None:
+        """Too much is buffered: hang up on whoever fills most of it."""
+        max(self._connections.values(), key=lambda connection: connection.buffered).hang_up("too-much-buffered")
 
     def wake(self, connection: Connection) -> None:
         """Have a connection's calls worked on at the end of this tick."""
@@ -190,7 +216,9 @@ class NodeServer:
                     continue
                 touched[connection.number] = connection
                 if connection.calls:
-                    self._one(connection, connection.calls.popleft())
+                    call = connection.calls.popleft()
+                    connection.count(-len(call.body))
+                    self._one(connection, call)
                     connection.balance()
                 if connection.calls:
                     self._ready.append(connection)

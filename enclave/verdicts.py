@@ -12,12 +12,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from attestation.verifier import Verifier
-
 from attestation.collateral import Collateral
 from attestation.errors import CodedError, CollateralError, CollateralMissingError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
+from attestation.verifier import Verifier
 from enclave.errors import CallerError, RefusedError, VerdictError
+from enclave.identity import PURPOSE
 from enclave.presentation import PeerStanding, check_presentation
 from enclave.roster import Roster
 from enclave.wire import Identity, PeerVerdict, Presentation
@@ -123,10 +123,9 @@ class VerdictTable:
         identity = presentation.identity
         held = self._rows.get(identity.slot)
         row = _Row(presentation=presentation, nonce=nonce, received_at=now)
-        if held is not None and held.proven:
-            refusal = _continuity(held.presentation.identity, identity)
-            if refusal is not None:
-                return _refused(identity, refusal)
+        refusal = _continuity(held.presentation.identity if held is not None and held.proven else None, identity)
+        if refusal is not None:
+            return _refused(identity, refusal)
         self._appraise(row, now, self.collateral)
         known = {entry.slot for entry in self._roster.slots}
         if identity.slot in known and (row.proven or held is None or not held.proven):
@@ -270,8 +269,12 @@ def _result_of(error: CodedError) -> str:
     return DENIED
 
 
-def _continuity(held: Identity, offered: Identity) -> str | None:
-    """Why `offered` cannot follow `held` in the same slot, or None."""
+def _continuity(held: Identity | None, offered: Identity) -> str | None:
+    """Why `offered` cannot take part, or cannot follow `held` in the same slot; None if it can."""
+    if offered.purpose != PURPOSE:
+        return f"expected evidence for purpose {PURPOSE}"
+    if held is None:
+        return None
     if offered.boot_counter < held.boot_counter:
         return "boot counter went back: an older run of this node, or its disk was rolled back"
     if offered.boot_counter == held.boot_counter and offered != held:

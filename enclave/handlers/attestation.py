@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from attestation.errors import CodedError, StatementError
-from enclave.errors import RefusedError
-from enclave.evidence_binding import nonce_root, report_data
+from enclave.errors import CallerError, RefusedError
+from enclave.evidence_binding import NONCES_MAX, nonce_root, report_data
 from enclave.wire import (
     ChallengeReply,
     CollateralRequest,
@@ -61,13 +62,16 @@ def begin_evidence(node: NodeState, request: EvidenceRequest, now: int) -> tuple
         raise RefusedError("too many quotes asked for", code="evidence.rate", hint="batch nonces, retry in a second")
     nonce_root(request.nonces)
     nonces = [*request.nonces, node.verdicts.challenge(now)]
+    if len(nonces) > NONCES_MAX:
+        nonces = request.nonces  # a full batch: this node judges itself by the next one
     return nonces, report_data(node.identity.public, nonce_root(nonces))
 
 
 def finish_evidence(node: NodeState, nonces: list[bytes], evidence: bytes, now: int) -> Presentation:
     """The presentation, judged by this node itself as well."""
     presentation = Presentation(identity=node.identity.public, nonces=nonces, evidence=evidence)
-    node.verdicts.judge(presentation, now)
+    with contextlib.suppress(CallerError):  # no own nonce in a full batch
+        node.verdicts.judge(presentation, now)
     return presentation
 
 

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import signal
 import ssl
 import subprocess
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from attestation.simulated.service import Launch, SimulatedPlatformService
 from enclave.documents import sign_document
 from enclave.presentation import check_presentation, verifier_for
+from enclave.server import CONNECTIONS_MAX
 from enclave.wire import (
     Answer,
     Call,
@@ -129,13 +131,19 @@ class Process:
         launch = Launch(mrtd=MRTD, mrconfigid=self.world.roster.configuration)
         return SimulatedPlatformService(self.world.platform(self.slot), launch, self.socket)
 
-    async def start(self) -> int:
-        """Start the process; returns its port once it listens."""
+    async def start(self, *, file_bytes_max: int | None = None) -> int:
+        """Start the process (on a "disk" that is full at `file_bytes_max`); returns its port once it listens."""
+
+        def full_disk() -> None:
+            if file_bytes_max is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, file_bytes_max))
+
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", "from enclave.cli import main; main()", "serve", "--config", str(self.config)],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
+                preexec_fn=full_disk,
             )
         async with asyncio.timeout(START_S):
             while True:
@@ -265,6 +273,58 @@ async def test_the_log_says_only_what_is_listed(node: Process, world: World) -> 
     assert {"listening", "refused", "stopped"} <= {line["event"] for line in lines}
     assert {name for line in lines for name in line} <= FIELDS
     assert world.agent_id not in node.log.read_text()
+
+
+async def test_nothing_is_acknowledged_that_is_not_on_disk(node: Process, world: World) -> None:
+    """When the disk fails the node ends without answering, and every earlier acknowledgement holds after a restart."""
+    peer = await Peer.connect(await node.start(file_bytes_max=256 << 10))
+    acknowledged = []
+
+    async def fill() -> None:
+        for number in range(1, 400):
+            rules = tuple({"name": f"rule-{i}", "effect": "deny", "kinds": ["message"]} for i in range(20))
+            document = sign_document(world.policy_document(*rules, version=number), world.operator)
+            acknowledged.append((await peer.call("control", ControlRequest(document=document))).digest)
+
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await fill()
+    assert await asyncio.to_thread(node.process.wait, 15) == 3
+    assert node.lines()[-1]["code"] == "storage.failed"
+    assert len(acknowledged) > 5
+    again = await Peer.connect(await node.start())
+    assert (await again.call("holdings")).documents == [acknowledged[-1]]
+    await again.close()
+
+
+async def test_half_sent_frames_cannot_fill_memory(node: Process) -> None:
+    """Connections that announce large frames and never finish them are hung up on before memory runs out."""
+    port = await node.start()
+    peers = [await Peer.connect(port) for _ in range(10)]
+    chunk = (8 << 20).to_bytes(4, "big") + bytes((8 << 20) - 1)
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        for peer in peers:
+            peer._writer.write(chunk)
+            await asyncio.wait_for(peer._writer.drain(), 10)
+    async with asyncio.timeout(10):
+        while not any(line["event"] == "hung-up" for line in node.lines()):
+            await asyncio.sleep(0.05)
+    assert {line["code"] for line in node.lines() if line["event"] == "hung-up"} == {"too-much-buffered"}
+    for peer in peers:
+        peer._writer.transport.abort()
+    fresh = await Peer.connect(port)
+    assert (await fresh.call("status")).slot == "node-1"
+    await fresh.close()
+
+
+async def test_connections_are_bounded(node: Process) -> None:
+    """One connection too many is refused, and those that exist go on."""
+    port = await node.start()
+    peers = [await Peer.connect(port) for _ in range(CONNECTIONS_MAX)]
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await (await Peer.connect(port)).call("status")
+    assert (await peers[0].call("status")).slot == "node-1"
+    for peer in peers:
+        await peer.close()
 
 
 def _no_config(node: Process) -> None:

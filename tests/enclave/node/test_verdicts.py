@@ -20,7 +20,8 @@ BODY = message_body(b"x")
 
 def row(world: World, verifier: str, peer: str) -> PeerVerdict:
     """What `verifier` thinks of `peer`."""
-    return next(item for item in world.call(verifier, "verdicts").verdicts if item.slot == peer)
+    rows: list[PeerVerdict] = world.call(verifier, "verdicts").verdicts
+    return next(item for item in rows if item.slot == peer)
 
 
 def key_in(world: World) -> KeyCertificate:

@@ -299,7 +299,7 @@ class World:
     def token(self, key: KeyCertificate | str, body: bytes, *, act: str = "sign", **changes: Any) -> str:
         """The agent's signature over one request."""
         resource = key if isinstance(key, str) else key_resource(key.key, key.version)
-        claims = {"issuer": self.agent_id, "act": act, "resource": resource, "now": self.now} | changes
+        claims: dict[str, Any] = {"issuer": self.agent_id, "act": act, "resource": resource, "now": self.now} | changes
         signer = claims.pop("signer", self.agent)
         return make_token(signer, cluster=claims.pop("cluster", self.roster.cluster_id), body=body, **claims)
 
