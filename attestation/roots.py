@@ -25,7 +25,7 @@ CERTIFICATE_BYTES_MAX = 8192
 """Largest certificate accepted, in bytes; the largest vendor certificate (AMD) has 1.7 kB."""
 
 SIMULATED_NAME = "Holdfast Simulated"
-"""Subject common names starting like this belong to the development authority."""
+"""Subject common or organisation names starting like this belong to the development authority."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class TrustAnchor:
         for pinned in _pinned_anchors():
             if pinned.der == der:
                 return pinned
-        label = "simulated" if _common_name(loaded).startswith(SIMULATED_NAME) else "custom"
+        label = "simulated" if _is_simulated(loaded) else "custom"
         return cls(der=der, vendor=_vendor(loaded), label=label, certificate=loaded)
 
 
@@ -120,6 +120,12 @@ def _vendor(certificate: x509.Certificate) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
         return "aws"
     raise CollateralError("expected a P-256, P-384 or RSA root key", code="root.malformed")
+
+
+def _is_simulated(certificate: x509.Certificate) -> bool:
+    # An AMD-shaped root must be called ARK-<product>: there the organisation says whose it is.
+    names = [name.value for name in certificate.subject if name.oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)]
+    return any(str(name).startswith(SIMULATED_NAME) for name in names)
 
 
 def _common_name(certificate: x509.Certificate) -> str:

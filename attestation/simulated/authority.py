@@ -15,6 +15,7 @@ from typing import Any
 
 from attestation.errors import AttestationError
 from attestation.simulated import storage, tcb
+from attestation.simulated.amd import AmdVendor
 from attestation.simulated.certificates import (
     Issuer,
     new_platform_ca,
@@ -22,6 +23,7 @@ from attestation.simulated.certificates import (
     new_tcb_signer,
     revocation_list,
 )
+from attestation.simulated.nitro import NitroVendor
 from attestation.simulated.pck import PckFacts
 from attestation.simulated.platform import Platform, load_platform, new_platform, save_platform
 from attestation.simulated.tcb import TcbClaims
@@ -84,6 +86,20 @@ class Authority:
         save_platform(directory, platform)
         return platform
 
+    @property
+    def amd(self) -> AmdVendor:
+        """The AMD side of this authority; its keys are made when first needed."""
+        return AmdVendor(self.directory / "amd")
+
+    @property
+    def nitro(self) -> NitroVendor:
+        """The Nitro side of this authority; its keys are made when first needed."""
+        return NitroVendor(self.directory / "nitro")
+
+    def roots(self) -> list[bytes]:
+        """DER of every root made so far: what a development verifier pins."""
+        return [self.root_der, *self.amd.roots(), *self.nitro.roots()]
+
     def reissue(self, platform: Platform, facts: PckFacts) -> Platform:
         """Give `platform` a new PCK certificate stating `facts` (a TCB recovery, or its reverse) and keep it."""
         changed = platform.reissued(self.platform_ca, facts, self.root)
@@ -97,11 +113,15 @@ class Authority:
         storage.write_private(self.directory / "revoked.json", text.encode())
 
     def collateral(self, now: int, *, claims: TcbClaims | None = None) -> list[bytes]:
-        """Fresh signed collateral as blobs: one JSON bundle in the common `QuoteCollateralV3` shape for TDX.
+        """Fresh signed collateral as blobs: a `QuoteCollateralV3` bundle for TDX, the SGX documents, AMD's if any.
 
-        `claims` changes what the newest TCB level says.
+        `claims` changes what the newest Intel TCB level says.
         """
-        return [json.dumps(self.bundle(now, claims=claims)).encode()]
+        sgx = self.bundle(now, claims=claims, tdx=False)
+        for name in ("pck_crl", "root_ca_crl", "pck_crl_issuer_chain"):
+            del sgx[name]
+        bundles = [self.bundle(now, claims=claims), sgx]
+        return [*(json.dumps(bundle).encode() for bundle in bundles), *self.amd.collateral(now - BACKDATE_S)]
 
     def bundle(self, now: int, *, claims: TcbClaims | None = None, tdx: bool = True) -> dict[str, Any]:
         """One `QuoteCollateralV3` object (TDX, or SGX with `tdx=False`) issued a minute before `now`."""

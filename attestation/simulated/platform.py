@@ -7,12 +7,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from attestation.errors import AttestationError
@@ -20,9 +18,15 @@ from attestation.proof_of_cloud.platform_id import PlatformId
 from attestation.simulated import storage
 from attestation.simulated.certificates import Issuer
 from attestation.simulated.pck import PckFacts, pck_certificate
-from attestation.simulated.tdx import QuoteSigner, QuotingEnclave, TdReport
-
-SEALING_DOMAIN = b"holdfast/simulated-sealing-key/v1\x00"
+from attestation.simulated.sealing import derive_sealing_key
+from attestation.simulated.tdx import (
+    SGX_QUOTING_ENCLAVE,
+    EnclaveReport,
+    QuoteSigner,
+    QuotingEnclave,
+    TdReport,
+    TdReport15,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class Platform:
     signer: QuoteSigner
     pck: x509.Certificate
     seal_secret: bytes
+
+    tee: ClassVar[str] = "tdx"
 
     @property
     def platform_id(self) -> PlatformId:
@@ -60,10 +66,18 @@ class Platform:
         signer = self.signer if enclave is None else replace(self.signer, enclave=enclave)
         return signer.quote(report)
 
+    def quote_v5(self, report_data: bytes, *, mrtd: bytes, **overrides: Any) -> bytes:
+        """A version 5 quote (TD report 1.5); `overrides` are fields of `TdReport15`."""
+        return self.signer.quote(TdReport15(report_data=report_data, mrtd=mrtd, **overrides))
+
+    def enclave_quote(self, report_data: bytes, *, mrenclave: bytes, **overrides: Any) -> bytes:
+        """A version 3 SGX quote; `overrides` are fields of `EnclaveReport`."""
+        signer = replace(self.signer, enclave=SGX_QUOTING_ENCLAVE)
+        return signer.enclave_quote(EnclaveReport(report_data=report_data, mrenclave=mrenclave, **overrides))
+
     def sealing_key(self, measurement: bytes, label: str) -> bytearray:
         """32 bytes bound to this machine, to `measurement` and to `label`; survives reboots."""
-        info = SEALING_DOMAIN + len(measurement).to_bytes(4, "big") + measurement + label.encode()
-        return bytearray(HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(self.seal_secret))
+        return derive_sealing_key(self.seal_secret, measurement, label)
 
     def reissued(self, issuer: Issuer, facts: PckFacts, root: Issuer) -> Platform:
         """The same machine and keys under a new PCK certificate stating `facts`."""

@@ -22,6 +22,7 @@ from typing import Any
 from attestation.canonical import parse_json
 from attestation.errors import AttestationError
 from attestation.simulated.platform import Platform
+from attestation.simulated.snp import SnpPlatform
 
 LINE_BYTES_MAX = 4096
 """Longest request line; a real one is under 200 bytes."""
@@ -46,7 +47,7 @@ class Launch:
 class SimulatedPlatformService:
     """Serves one launch of one machine on a unix socket; use `start` and `close`, or `async with`."""
 
-    def __init__(self, platform: Platform, launch: Launch, path: Path) -> None:
+    def __init__(self, platform: Platform | SnpPlatform, launch: Launch, path: Path) -> None:
         self.platform = platform
         self.launch = launch
         self.path = path
@@ -93,7 +94,7 @@ class SimulatedPlatformService:
                 return {"key": self.platform.sealing_key(self.launch.digest, label).hex()}
             case {"op": "describe", **extra} if not extra:
                 return {
-                    "tee": "tdx",
+                    "tee": self.platform.tee,
                     "mrtd": self.launch.mrtd.hex(),
                     "mrconfigid": self.launch.mrconfigid.hex(),
                     "platform_id": str(self.platform.platform_id),

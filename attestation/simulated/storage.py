@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -48,6 +48,23 @@ def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
         raise AttestationError(f"no readable development key at {path}", code="simulated.storage") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise AttestationError(f"expected an EC key at {path}", code="simulated.storage")
+    return key
+
+
+def save_rsa_key(path: Path, key: rsa.RSAPrivateKey) -> None:
+    """Write an unencrypted PKCS #8 PEM."""
+    write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def load_rsa_key(path: Path) -> rsa.RSAPrivateKey:
+    """Read what `save_rsa_key` wrote; raises AttestationError (`simulated.storage`)."""
+    try:
+        # Our own development key: proving its primes again at every load would take longer than using it.
+        key = load_pem_private_key(path.read_bytes(), password=None, unsafe_skip_rsa_key_validation=True)
+    except (OSError, ValueError):
+        raise AttestationError(f"no readable development key at {path}", code="simulated.storage") from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise AttestationError(f"expected an RSA key at {path}", code="simulated.storage")
     return key
 
 

@@ -1,4 +1,7 @@
-"""TDX quote version 4 of a simulated machine: real layout, real signatures, any field at the caller's choice."""
+"""TDX and SGX quotes of a simulated machine: real layout, real signatures, any field at the caller's choice.
+
+Quote version 4 carries a TD report 1.0, version 5 a TD report 1.5, version 3 an SGX enclave report.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from attestation.simulated import tcb
 
 QE_VENDOR_INTEL = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 TEE_TYPE_TDX = 0x81
+TEE_TYPE_SGX = 0
+BODY_TD_REPORT_15 = 3
+"""Body type in the version 5 descriptor."""
 ATTESTATION_KEY_ECDSA_P256 = 2
 CERTIFICATION_QE_REPORT = 6
 CERTIFICATION_PCK_CHAIN = 5
@@ -76,6 +82,45 @@ class TdReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TdReport15(TdReport):
+    """The 648-byte TD report body of module version 1.5."""
+
+    tee_tcb_svn_2: bytes = TEE_TCB_SVN
+    mrservicetd: bytes = bytes(48)
+
+    def encode(self) -> bytes:
+        """The body: version 1.0, then the module running now and the service TD."""
+        # Written out: a zero-argument super() does not survive the class being rebuilt with slots.
+        return TdReport.encode(self) + self.tee_tcb_svn_2 + self.mrservicetd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnclaveReport:
+    """The 384-byte SGX enclave report body."""
+
+    report_data: bytes
+    mrenclave: bytes
+    mrsigner: bytes = bytes(31) + b"\x01"
+    attributes: bytes = bytes.fromhex("0500000000000000e700000000000000")
+    """INIT and MODE64."""
+    product: int = 0
+    isv_svn: int = 1
+    cpu_svn: bytes = bytes.fromhex("0404191b04ff00060000000000000000")
+
+    def encode(self) -> bytes:
+        """The body."""
+        body = bytearray(384)
+        body[0:16] = self.cpu_svn
+        body[48:64] = self.attributes
+        body[64:96] = self.mrenclave
+        body[128:160] = self.mrsigner
+        struct.pack_into("<HH", body, 256, self.product, self.isv_svn)
+        body[320:384] = self.report_data
+        assert len(body) == 384, "every field has its exact length"
+        return bytes(body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuotingEnclave:
     """What the quoting enclave's own report says."""
 
@@ -109,13 +154,24 @@ class QuoteSigner:
     auth_data: bytes = AUTH_DATA
 
     def quote(self, report: TdReport) -> bytes:
-        """A version 4 quote over `report`."""
-        header = struct.pack("<HHIHH", 4, ATTESTATION_KEY_ECDSA_P256, TEE_TYPE_TDX, 0, 0) + QE_VENDOR_INTEL + bytes(20)
-        signed = header + report.encode()
+        """A quote over `report`: version 5 for a TD report 1.5, else version 4."""
+        body = report.encode()
+        if isinstance(report, TdReport15):
+            signed = _header(5, TEE_TYPE_TDX) + struct.pack("<HI", BODY_TD_REPORT_15, len(body)) + body
+        else:
+            signed = _header(4, TEE_TYPE_TDX) + body
         key = raw_public_key(self.attestation_key)
-        body = tcb.raw_signature(self.attestation_key, signed) + key
-        body += struct.pack("<HI", CERTIFICATION_QE_REPORT, len(certified := self._certification(key))) + certified
-        return signed + struct.pack("<I", len(body)) + body
+        certified = self._certification(key)
+        signature = tcb.raw_signature(self.attestation_key, signed) + key
+        signature += struct.pack("<HI", CERTIFICATION_QE_REPORT, len(certified)) + certified
+        return signed + struct.pack("<I", len(signature)) + signature
+
+    def enclave_quote(self, report: EnclaveReport) -> bytes:
+        """A version 3 quote over an SGX enclave report; `enclave` must be the SGX quoting enclave."""
+        signed = _header(3, TEE_TYPE_SGX) + report.encode()
+        key = raw_public_key(self.attestation_key)
+        signature = tcb.raw_signature(self.attestation_key, signed) + key + self._certification(key)
+        return signed + struct.pack("<I", len(signature)) + signature
 
     def _certification(self, key: bytes) -> bytes:
         report = self.enclave.report(key, self.auth_data)
@@ -127,6 +183,13 @@ class QuoteSigner:
                 struct.pack("<HI", CERTIFICATION_PCK_CHAIN, len(self.chain_pem)) + self.chain_pem,
             )
         )
+
+
+SGX_QUOTING_ENCLAVE = QuotingEnclave(product=1, mrsigner=tcb.QE_MRSIGNER)
+
+
+def _header(version: int, tee_type: int) -> bytes:
+    return struct.pack("<HHIHH", version, ATTESTATION_KEY_ECDSA_P256, tee_type, 0, 0) + QE_VENDOR_INTEL + bytes(20)
 
 
 def raw_public_key(key: ec.EllipticCurvePrivateKey) -> bytes:

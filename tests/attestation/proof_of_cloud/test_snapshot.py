@@ -121,6 +121,18 @@ def test_step_1_the_lengths_account_for_every_byte(registry: Registry, change: A
     assert code_of(lambda: RegistrySnapshot.parse(change(registry.snapshot().encode()))) == "malformed"
 
 
+def test_step_1_the_last_line_ends(registry: Registry) -> None:
+    """A log whose last newline is missing is malformed although its lengths add up."""
+    snapshot = registry.snapshot()
+    cut = RegistrySnapshot(
+        members_note=snapshot.members_note,
+        freshness_note=snapshot.freshness_note,
+        log_bytes=snapshot.log_bytes[:-1] + b" ",
+    )
+    with pytest.raises(StatementError, match="newline"):
+        RegistrySnapshot.parse(cut.encode())
+
+
 @given(st.binary(max_size=400))
 def test_step_1_any_bytes_are_a_typed_error(data: bytes) -> None:
     """Hostile bytes raise StatementError only."""
@@ -297,11 +309,51 @@ def test_step_7_a_shorter_log_is_refused(registry: Registry) -> None:
     assert code_of(lambda: _verify(registry, forged, previous=seen)) == "rollback"
 
 
-def test_step_7_another_registry_does_not_follow(registry: Registry, tmp_path: Any) -> None:
-    """A snapshot of a registry with another name does not succeed this one."""
-    other = Registry.development(tmp_path / "other", now=NOW + 5, origin="other.example")
+def test_step_7_another_registry_does_not_follow(registry: Registry) -> None:
+    """The same lines and keys under another registry's name do not succeed this one."""
     seen = verified(registry)
-    assert code_of(lambda: verified(other, previous=seen)) == "rollback"
+    registry.restate(NOW + 1)
+    snapshot, origin = registry.snapshot(), "other.example"
+    head = replace(snapshot.freshness, origin=origin).note().signed(origin, registry.keys.load(FRESHNESS))
+    other = RegistrySnapshot(
+        members_note=_sign_members(registry, replace(snapshot.members, origin=origin), "member-1", "member-2"),
+        freshness_note=head,
+        log_bytes=snapshot.log_bytes,
+    )
+    assert _verify(registry, other).origin == origin
+    assert code_of(lambda: _verify(registry, other, previous=seen)) == "rollback"
+
+
+@pytest.mark.parametrize("change", [{"sequence": -1}, {"time": -1}])
+def test_step_7_neither_number_nor_time_goes_back(registry: Registry, change: dict[str, int]) -> None:
+    """With the same lines, a lower sequence or an earlier time alone is a rollback."""
+    registry.restate(NOW + 1)
+    seen = verified(registry)
+    (name, step), head = change.popitem(), registry.snapshot().freshness
+    changed: dict[str, Any] = {"sequence": head.sequence + 1, name: getattr(head, name) + step}
+    older = RegistrySnapshot(
+        members_note=registry.snapshot().members_note,
+        freshness_note=_sign_freshness(registry, replace(head, **changed)),
+        log_bytes=registry.snapshot().log_bytes,
+    )
+    assert _verify(registry, older).verified
+    assert code_of(lambda: _verify(registry, older, previous=seen)) == "rollback"
+
+
+def test_step_7_the_members_head_does_not_go_back(registry: Registry) -> None:
+    """An older members' head under a newer freshness head would turn signed lines into unsigned ones."""
+    before = registry.snapshot()
+    registry.revoke(MACHINE, "stolen", NOW + 1)
+    registry.propose([], NOW + 2)
+    seen = verified(registry)
+    registry.restate(NOW + 3)
+    mixed = RegistrySnapshot(
+        members_note=before.members_note,
+        freshness_note=registry.snapshot().freshness_note,
+        log_bytes=registry.snapshot().log_bytes,
+    )
+    assert _verify(registry, mixed).verified
+    assert code_of(lambda: _verify(registry, mixed, previous=seen)) == "rollback"
 
 
 def test_a_freeze_of_the_whole_registry_shows(registry: Registry) -> None:
