@@ -16,6 +16,7 @@ VERBS = {
     "keys": ("kms.cli.keys:keys", "Create, list, show, disable and enable keys."),
     "agents": ("kms.cli.agents:agents", "Register and revoke agents."),
     "policy": ("kms.cli.policy:policy", "Put and show the policies that say what agents may do."),
+    "documents": ("kms.cli.documents:documents", "Collect operators' signatures under one document."),
     "sign": ("kms.cli.sign:sign", "Sign a transaction or a message as an agent."),
     "encrypt": ("kms.cli.encrypt:encrypt", "Seal data to a key, on this machine."),
     "decrypt": ("kms.cli.decrypt:decrypt", "Open sealed data; the plaintext appears on this machine only."),

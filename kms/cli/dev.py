@@ -8,13 +8,16 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from kms.cli.failure import UsageError
 from kms.cli.options import DEVELOPER_DIRECTORY, run
 from kms.cli.output import emit_json, say
+
+if TYPE_CHECKING:
+    from kms.dev.cluster import DevCluster
 
 
 @click.command()
@@ -52,7 +55,7 @@ def dev(directory: Path, port: int, nodes: int, fresh: bool, as_json: bool) -> N
     run(_serve(cluster, started, as_json=as_json))
 
 
-async def _serve(cluster: Any, started: float, *, as_json: bool) -> None:
+async def _serve(cluster: DevCluster, started: float, *, as_json: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     starting = asyncio.current_task()
@@ -97,7 +100,7 @@ class _Progress:
         say(f"{time.monotonic() - self._started:6.1f} s  {text}")
 
 
-def _what_next(cluster: Any) -> str:
+def _what_next(cluster: DevCluster) -> str:
     export = ""
     if cluster.layout.root != DEVELOPER_DIRECTORY.resolve():
         export = f"  export HOLDFAST_CLUSTER={cluster.cluster_file}\n"

@@ -11,11 +11,16 @@ import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kms.cli.failure import UsageError
+
+if TYPE_CHECKING:
+    # At run time these are imported by the verb that needs them: `--help` stays quick.
+    from kms.client import AgentCredentials, Client, OperatorCredentials
+    from kms.client.cluster_file import ClusterFile
 
 DEVELOPER_DIRECTORY = Path.home() / ".holdfast" / "dev"
 """Where `kms dev` keeps its cluster unless told otherwise."""
@@ -34,8 +39,8 @@ class Target:
     json: bool
     insecure: bool
 
-    def client(self, credentials: Any = None) -> Any:
-        """A kms.client.Client of this cluster."""
+    def client(self, credentials: AgentCredentials | OperatorCredentials | None = None) -> Client:
+        """A client of this cluster."""
         from kms.client import Client
 
         return Client.connect(
@@ -45,13 +50,13 @@ class Target:
             insecure_skip_attestation=self.insecure,
         )
 
-    def file(self) -> Any:
-        """The parsed kms.client.cluster_file.ClusterFile."""
+    def file(self) -> ClusterFile:
+        """The parsed cluster file."""
         from kms.client.cluster_file import ClusterFile
 
         return ClusterFile.load(self._cluster_path())
 
-    def operator(self) -> Any:
+    def operator(self) -> OperatorCredentials:
         """The operator's credentials; raises UsageError if there are none."""
         from kms.client import OperatorCredentials
 
@@ -61,7 +66,7 @@ class Target:
             raise UsageError("this needs an operator's key", hint="pass --operator-key FILE")
         return OperatorCredentials.load(path, issuer=file.operator if path == file.operator_key else None)
 
-    def agent(self) -> Any:
+    def agent(self) -> AgentCredentials:
         """The agent's credentials; raises UsageError if there are none."""
         from kms.client import AgentCredentials
 
@@ -72,7 +77,7 @@ class Target:
             )
         return AgentCredentials.load(path)
 
-    def anyone(self) -> Any:
+    def anyone(self) -> AgentCredentials | OperatorCredentials:
         """The agent if one was named, else the operator."""
         return self.agent() if self.agent_key is not None else self.operator()
 

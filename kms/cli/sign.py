@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -10,6 +10,9 @@ from kms.cli.failure import UsageError
 from kms.cli.options import Target, run, with_target
 from kms.cli.output import emit_facts, emit_json
 from kms.cli.progress import working
+
+if TYPE_CHECKING:
+    from kms.client.certified import CertifiedKey
 
 KINDS = {
     "evm_transaction": "transaction fields as JSON",
@@ -70,7 +73,7 @@ def sign(
     run(work())
 
 
-def _default_kind(certified: Any, *, is_message: bool) -> str:
+def _default_kind(certified: CertifiedKey, *, is_message: bool) -> str:
     match str(certified.certificate.usage):
         case "evm":
             return "eip191" if is_message else "evm_transaction"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from attestation.canonical import canonical_json
 from enclave.documents import parse_document
 from enclave.ids import check_id, check_name
 from enclave.roster import Roster
 from enclave.signing_key import PublicKey
 from kms.client.caller import Caller
-from kms.client.documents import Agent, envelope_bytes, next_sequence, put_document
+from kms.client.documents import Agent, Documents, next_sequence
 from kms.client.errors import RequestRefusedError, VerificationError
 from kms.client.verification import member
 
@@ -18,8 +19,9 @@ from kms.client.verification import member
 class Agents:
     """`client.agents`."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, documents: Documents) -> None:
         self._caller = caller
+        self._documents = documents
 
     async def create(self, name: str, *, agent: str, keys: Sequence[PublicKey]) -> Agent:
         """Register an agent's public keys (1 to 8); what it may do is for policies to say."""
@@ -32,7 +34,7 @@ class Agents:
             sequence=next_sequence(),
             issued_at=self._caller.clock(),
         )
-        await put_document(self._caller, "POST", "/v1/agents", document)
+        await self._documents.sign_and_put(document)
         return document
 
     async def revoke(self, agent: str, *, roster: Roster) -> Agent:
@@ -50,7 +52,7 @@ class Agents:
             sequence=max(next_sequence(), current.sequence + 1),
             issued_at=self._caller.clock(),
         )
-        await put_document(self._caller, "POST", f"/v1/agents/{agent}/revoke", document)
+        await self._documents.sign_and_put(document)
         return document
 
     async def list(self, *, roster: Roster) -> list[Agent]:
@@ -60,7 +62,7 @@ class Agents:
 
 
 def _agent(record: Any, roster: Roster) -> Agent:
-    document = parse_document(envelope_bytes(member(record, "document", dict)), roster)
+    document = parse_document(canonical_json(member(record, "document", dict)), roster)
     if not isinstance(document, Agent):
         raise VerificationError("a document in the list is not an agent's", code="verify.document")
     return document

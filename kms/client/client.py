@@ -18,6 +18,7 @@ from kms.client.certified import AttestedChecker, CertificateChecker, UncheckedC
 from kms.client.cluster_file import ClusterFile
 from kms.client.credentials import Credentials
 from kms.client.decryption import Decryption
+from kms.client.documents import Documents
 from kms.client.errors import ConfigurationError
 from kms.client.keys import Keys
 from kms.client.policies import Policies
@@ -30,7 +31,7 @@ from kms.client.verification import ClusterView, fetch_roster, verify_cluster
 class Client:
     """Made by `Client.connect`; used as `async with`, or closed with `close()`.
 
-    `keys`, `agents`, `policies`, `sign`, `decryption` and `audit` hold the verbs.
+    `keys`, `agents`, `policies`, `documents`, `sign`, `decryption` and `audit` hold the verbs.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class Client:
         checker: CertificateChecker = (
             UncheckedChecker() if insecure_skip_attestation else AttestedChecker(self._attestor)
         )
-        self.keys = Keys(self.caller, checker)
-        self.agents = Agents(self.caller)
-        self.policies = Policies(self.caller)
+        self.documents = Documents(self.caller)
+        self.keys = Keys(self.caller, checker, self.documents)
+        self.agents = Agents(self.caller, self.documents)
+        self.policies = Policies(self.caller, self.documents)
         self.sign = Signing(self.caller, self.keys)
         self.decryption = Decryption(self.caller, self.keys)
         self.audit = Audit(self.caller)

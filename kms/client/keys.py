@@ -10,7 +10,7 @@ from enclave.ids import check_id, check_name, new_id
 from enclave.key_specs import SHARES_NEEDED_MIN
 from kms.client.caller import Caller
 from kms.client.certified import CertificateChecker, CertifiedKey, certified_key
-from kms.client.documents import KeyState, next_sequence, put_document
+from kms.client.documents import Documents, KeyState, next_sequence
 from kms.client.errors import VerificationError
 from kms.client.verification import member
 
@@ -29,8 +29,9 @@ SPEC_OF_USAGE = {
 class Keys:
     """`client.keys`."""
 
-    def __init__(self, caller: Caller, checker: CertificateChecker) -> None:
+    def __init__(self, caller: Caller, checker: CertificateChecker, documents: Documents) -> None:
         self._caller = caller
+        self._documents = documents
         self._checker = checker
         self._certified: dict[str, CertifiedKey] = {}
 
@@ -103,21 +104,21 @@ class Keys:
 
     async def disable(self, key: str) -> Any:
         """Stop every use of the key; one operator's signature is enough."""
-        return await self._put_state(key, "disabled", "disable")
+        return await self._documents.sign_and_put(self.state(key, "disabled"))
 
     async def enable(self, key: str) -> Any:
         """Allow use of the key again."""
-        return await self._put_state(key, "enabled", "enable")
+        return await self._documents.sign_and_put(self.state(key, "enabled"))
 
-    async def _put_state(self, key: str, state: str, verb: str) -> Any:
-        document = KeyState(
+    def state(self, key: str, state: str) -> KeyState:
+        """The document `disable` or `enable` would sign, for several operators to sign."""
+        return KeyState(
             cluster=self._caller.cluster,
             key=check_id(key, "key"),
             state=state,
             sequence=next_sequence(),
             issued_at=self._caller.clock(),
         )
-        return await put_document(self._caller, "POST", f"/v1/keys/{key}/{verb}", document)
 
     async def _verify(self, record: Any, *, key: str | None, signers_min: int = 0) -> CertifiedKey:
         known = self._certified.get(key or "")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attestation.canonical import canonical_json
 from enclave.documents import parse_document
 from enclave.ids import check_id, check_name, new_id
 from enclave.roster import Roster
 from kms.client.caller import Caller
-from kms.client.documents import PolicyDocument, envelope_bytes, put_document
+from kms.client.documents import Documents, PolicyDocument
 from kms.client.errors import RequestRefusedError, VerificationError
 from kms.client.verification import member
 
@@ -17,8 +18,9 @@ from kms.client.verification import member
 class Policies:
     """`client.policies`."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, documents: Documents) -> None:
         self._caller = caller
+        self._documents = documents
 
     async def put(
         self,
@@ -28,7 +30,20 @@ class Policies:
         roster: Roster,
         policy: str | None = None,
     ) -> PolicyDocument:
-        """A new policy, or the next version of `policy`; versions are immutable and count from 1."""
+        """A new policy, or the next version of `policy`, signed by the caller alone and handed in."""
+        document = await self.draft(name, rules, roster=roster, policy=policy)
+        await self._documents.sign_and_put(document)
+        return document
+
+    async def draft(
+        self,
+        name: str,
+        rules: Sequence[Mapping[str, Any]],
+        *,
+        roster: Roster,
+        policy: str | None = None,
+    ) -> PolicyDocument:
+        """The document `put` would sign, for several operators to sign; versions count from 1."""
         version = 1
         if policy is not None:
             try:
@@ -36,7 +51,7 @@ class Policies:
             except RequestRefusedError as error:
                 if error.status != 404:
                     raise
-        document = PolicyDocument(
+        return PolicyDocument(
             cluster=self._caller.cluster,
             policy=check_id(policy, "pol") if policy is not None else new_id("pol"),
             name=check_name(name),
@@ -44,8 +59,6 @@ class Policies:
             rules=list(rules),
             issued_at=self._caller.clock(),
         )
-        await put_document(self._caller, "PUT", f"/v1/policies/{document.policy}", document)
-        return document
 
     async def get(self, policy: str, *, roster: Roster) -> PolicyDocument:
         """The newest version; its signatures are checked under the roster.
@@ -54,7 +67,7 @@ class Policies:
         """
         check_id(policy, "pol")
         answer = await self._caller.call("GET", f"/v1/policies/{policy}", act="policies.get", resource=policy)
-        document = parse_document(envelope_bytes(member(answer, "document", dict)), roster)
+        document = parse_document(canonical_json(member(answer, "document", dict)), roster)
         if not isinstance(document, PolicyDocument) or document.policy != policy:
             raise VerificationError(f"asked for {policy}, found another document", code="verify.resource")
         return document

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from kms.cli.options import Target, run, with_target
 from kms.cli.output import emit_facts, emit_json, say
+
+if TYPE_CHECKING:
+    from kms.client import AgentCredentials
 
 
 @click.command()
@@ -59,7 +62,7 @@ def create(name: str, key_file: Path | None, algorithm: str, target: Target) -> 
     run(work())
 
 
-def _credentials(path: Path, algorithm: str) -> tuple[Any, bool]:
+def _credentials(path: Path, algorithm: str) -> tuple[AgentCredentials, bool]:
     from enclave.ids import new_id
     from enclave.signing_key import SigningKey
     from kms.client import AgentCredentials

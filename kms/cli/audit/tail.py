@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kms.cli.options import Target, run, with_target
+
+if TYPE_CHECKING:
+    from kms.audit import Entry
 
 DIGEST_DIGITS = 64
 """Length of a SHA-256 in hex."""
@@ -29,7 +32,7 @@ def tail(lines: int, follow: bool, target: Target) -> None:
         async with target.client(target.operator()) as client:
             from kms.client.audit import AuditHead
 
-            latest: list[Any] = []
+            latest: list[Entry] = []
             head = None
             async for entry in client.audit.entries():
                 latest = [*latest[-(lines - 1) :], entry] if lines > 1 else [entry]
@@ -45,7 +48,7 @@ def tail(lines: int, follow: bool, target: Target) -> None:
     run(work())
 
 
-def _print(entry: Any, *, as_json: bool) -> None:
+def _print(entry: Entry, *, as_json: bool) -> None:
     value = entry.to_json()
     if as_json:
         click.echo(json.dumps(value))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kms.cli.options import Target, run, with_target
 from kms.cli.output import emit_facts, emit_json
 from kms.cli.progress import working
+
+if TYPE_CHECKING:
+    from kms.client.certified import CertifiedKey
 
 
 @click.command()
@@ -26,8 +29,8 @@ def show(key: str, target: Target) -> None:
     run(work())
 
 
-def emit_key(key: Any, *, as_json: bool) -> None:
-    """Print a kms.client.certified.CertifiedKey."""
+def emit_key(key: CertifiedKey, *, as_json: bool) -> None:
+    """Print a key."""
     value = key.to_json()
     if as_json:
         emit_json(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from kms.cli.failure import REFUSED
 from kms.cli.options import Target, run, with_target
 from kms.cli.output import emit_json, emit_table, say
 from kms.cli.progress import working
+
+if TYPE_CHECKING:
+    from kms.client.verification import NodeCheck
 
 
 @click.command()
@@ -54,14 +57,15 @@ def attest(ctx: click.Context, target: Target) -> None:
         ctx.exit(REFUSED)
 
 
-def _row(check: Any) -> dict[str, Any]:
-    if check.standing is None:
+def _row(check: NodeCheck) -> dict[str, Any]:
+    if check.error is not None:
         return {
             "slot": check.slot,
             "result": "unavailable" if getattr(check.error, "unavailable", False) else "refused",
             "code": check.error.code,
             "detail": check.error.detail,
         }
+    assert check.standing is not None
     standing, claims = check.standing, check.standing.claims
     return {
         "slot": check.slot,

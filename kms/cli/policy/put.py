@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import click
 
 from kms.cli.failure import UsageError
+from kms.cli.files import write_output
 from kms.cli.options import Target, run, with_target
 from kms.cli.output import emit_facts, emit_json
 
@@ -16,15 +17,25 @@ from kms.cli.output import emit_facts, emit_json
 @click.argument("file", type=click.File("rb"))
 @click.option("--policy", help="The policy (pol_...) this is the next version of; a new one otherwise.")
 @click.option("--name", help="Name; default: the file's `name`, else the file's own.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Sign into this file for `kms documents cosign` instead of putting it.",
+)
 @with_target
-def put(file: BinaryIO, policy: str | None, name: str | None, target: Target) -> None:
+def put(file: BinaryIO, policy: str | None, name: str | None, out: Path | None, target: Target) -> None:
     """Sign and put the policy in FILE (`-` for stdin): {"name"?, "rules": [...]} or the list of rules alone."""
     value = _read(file)
     label = name or value.get("name") or Path(file.name).stem
 
     async def work() -> None:
         async with target.client(target.operator()) as client:
-            document = await client.policies.put(label, value["rules"], roster=await client.roster(), policy=policy)
+            roster = await client.roster()
+            document = await client.policies.draft(label, value["rules"], roster=roster, policy=policy)
+            if out is not None:
+                write_output(out, client.documents.sign(document) + b"\n")
+            else:
+                await client.documents.sign_and_put(document)
         facts = {"policy": document.policy, "name": document.name, "version": document.version}
         if target.json:
             emit_json(facts)
