@@ -39,7 +39,8 @@ class Registry:
         self.directory = directory
         self.keys = HeldKeys(directory / "keys")
         self.config = self._files.config()
-        self._state = self._files.load()
+        with self._files.locked():
+            self._state = self._files.load()
 
     @classmethod
     def init(
@@ -235,7 +236,8 @@ class Registry:
 
     def snapshot(self) -> RegistrySnapshot:
         """The newest head with all lines it covers (not verified); raises StatementError if none was restated."""
-        state = self._files.load()
+        with self._files.locked():
+            state = self._files.load()
         members, head = state.members_head(), state.freshness_head()
         if state.members is None or state.freshness is None or members is None or head is None:
             raise StatementError("nothing is published yet", hint="members sign, then the freshness key restates")

@@ -108,8 +108,13 @@ class RegistryFiles:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory against other processes."""
-        with (self.directory / ".lock").open("w") as file:
+        """Hold the directory against other processes; a directory nobody here can write needs no lock."""
+        try:
+            file = (self.directory / ".lock").open("w")
+        except OSError:
+            yield
+            return
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -122,7 +127,10 @@ class RegistryFiles:
         self.write("registry.json", config.encode())
 
     def load(self) -> RegistryState:
-        """Everything else; finishes a settlement that was interrupted."""
+        """Everything else; finishes a settlement that was interrupted. Call it under `locked`.
+
+        Raises StatementError if the files contradict each other.
+        """
         lines = _lines(self._read("log.jsonl"))
         state = RegistryState(
             lines=lines,

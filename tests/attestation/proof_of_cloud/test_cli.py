@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -177,6 +181,25 @@ def test_proofs_travel_alone(shell: Shell, registry: str) -> None:
     assert shell("prove", registry, "--line", "1").startswith("c2sp.org/tlog-proof@v1\n")
     assert "[proof-of-cloud.malformed]" in shell("prove", registry, "--line", "2", expect=1)
     assert "[proof-of-cloud.not-listed]" in shell("prove", registry, "--platform", "ee" * 32, expect=1)
+
+
+def test_serve_until_interrupted(shell: Shell, registry: str) -> None:
+    """A real process: it says where it listens, answers, and ends on an interrupt."""
+    program = "from attestation.cli import main; main()"
+    words = [sys.executable, "-c", program, "registry", "serve", registry, "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            match = re.fullmatch(r"serving registry.simulated at (http://127.0.0.1:\d+)\n", line)
+            assert match is not None
+            with urllib.request.urlopen(match[1] + "/checkpoint", timeout=5) as answer:
+                assert answer.read().startswith(b"registry.simulated\n1\n")
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.read() == "stopped\n"
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(

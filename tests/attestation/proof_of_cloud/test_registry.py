@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,22 @@ def test_two_handles_see_each_others_changes(registry: Registry) -> None:
     second.add_platform(OTHER, provider="acme", now=NOW + 2)
     assert second.size == 3
     assert verified(second).lookup(MACHINE.commitment).revoked
+
+
+def test_reading_while_another_process_writes(registry: Registry) -> None:
+    """Snapshots taken during a burst of revocations are each complete and verify."""
+
+    def write() -> None:
+        other = Registry.open(registry.directory)
+        for number in range(12):
+            other.revoke(bytes([number]) * 32, "burst", NOW + 1)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    sizes = [verified(registry).size for _ in range(12)]
+    writer.join()
+    assert sizes == sorted(sizes)
+    assert verified(registry).size == 13
 
 
 def test_a_registry_is_never_made_over_another(registry: Registry) -> None:
