@@ -77,7 +77,7 @@ def test_hostile_bodies_under_a_good_token(busy: World, verb: str, body: bytes) 
     else:
         token = busy.token(key, body, act="decrypt" if verb == "partial" else "sign")
     fields: dict[str, Any] = {"token": token, "body": body}
-    extra: dict[str, Any] = {
+    extra: Any = {
         "sign": {"nonce": b"", "signers": []},
         "release": {"signers": [], "assembler": "node-1"},
         "assemble": {"signers": [], "shares": []},
