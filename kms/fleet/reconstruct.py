@@ -8,13 +8,13 @@ each other; 2 make sure every sender has a session to it; 3 collect the sealed s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 import coincurve
 
 from enclave.wire import AssembleReply, AssembleRequest, ReleaseRequest, SealedShare
-from kms.errors import NodeRefusal, UnavailableError
+from kms.errors import KmsError, NodeRefusal, UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.attestation import AttestationRelay
 from kms.fleet.fleet import Fleet
@@ -47,107 +47,144 @@ async def sign_ecdsa(
 
     A refusal names the request at fault; a lost node, a wrong share or a lying assembler cost an attempt.
     """
-    trouble = Trouble()
-    doubted: set[str] = set()
+    run = _Run(fleet, relay, key, token, body)
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
-            assembler, slots = _choose(fleet, key, trouble, doubted)
+            team = run.team()
         except UnavailableError as error:
-            raise trouble.exhausted(error) from None
-        senders = [slot for slot in slots if slot != assembler]
-        await relay.ensure_channels(senders, assembler)
-        released = await _release(fleet, slots, senders, assembler, token, body)
-        if not await _usable(fleet, relay, trouble, released, assembler):
+            raise run.trouble.exhausted(error) from None
+        answer = await run.attempt(team)
+        if answer is None:
             continue
-        shares = [share for share in released.values() if isinstance(share, SealedShare)]
-        request = AssembleRequest(token=token, body=body, signers=slots, shares=shares)
-        answers = await asyncio.gather(
-            fleet.links[assembler].call("assemble", request, timeout_s=RELEASE_TIMEOUT_S), return_exceptions=True
-        )
-        answer = answers[0]
-        if isinstance(answer, NodeRefusal):
-            relay.forget_channels(senders, assembler)
-            trouble.blame(fleet, [slot for slot in answer.culprits if slot in senders])
-            if answer.code.startswith("channel.") and not doubted:
-                # A share did not open; whose, nobody can prove.  Others send next, to the same assembler.
-                doubted.update(senders)
-                continue
-        if not await trouble.absorb(fleet, {assembler: answer}):
-            continue
-        assert isinstance(answer, AssembleReply)
         found = _verified(answer, key.certificate.public_key, digest)
         if found is None:
-            logger().error("bad-signature", key=key.key, culprits=[assembler], attempt=attempt)
-            trouble.blame(fleet, [assembler])
+            logger().error("bad-signature", key=key.key, culprits=[team.assembler], attempt=attempt)
+            run.trouble.blame(fleet, [team.assembler])
             continue
         r, s, parity = found
         return EcdsaSignature(
             r=r,
             s=s,
             y_parity=parity,
-            signers=tuple(slots),
-            assembler=assembler,
-            culprits=tuple(sorted(trouble.culprits)),
+            signers=tuple(team.slots),
+            assembler=team.assembler,
+            culprits=tuple(sorted(run.trouble.culprits)),
         )
-    raise trouble.exhausted()
+    raise run.trouble.exhausted()
 
 
-def _choose(fleet: Fleet, key: Key, trouble: Trouble, doubted: set[str]) -> tuple[str, list[str]]:
-    """Step 1: the assembler takes part with its own share, so that one less has to travel.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Team:
+    """Who takes part in one attempt, by rising share index."""
 
-    `doubted` holders are taken only where there are no others.
-    """
-    certificate = key.certificate
-    excluded = trouble.excluded
-    candidates = [slot for slot in certificate.assemblers if slot not in excluded and fleet.links[slot].usable]
-    candidates.sort(key=lambda slot: (fleet.links[slot].suspect, fleet.links[slot].in_flight))
-    last: UnavailableError | None = None
-    for assembler in candidates:
-        try:
-            slots = fleet.choose(
-                certificate.slots,
-                certificate.signing_quorum,
-                excluded=excluded,
-                preferred=[assembler, *(slot for slot in certificate.slots if doubted and slot not in doubted)],
-                trusting=[assembler],
-            )
-        except UnavailableError as error:
-            last = error
-        else:
-            return assembler, key.in_order(slots)
-    raise last or UnavailableError(
-        "none of the key's assemblers can be reached",
-        hint=f"this key is assembled at {', '.join(certificate.assemblers)} only",
-    )
+    assembler: str
+    slots: list[str]
+
+    @property
+    def senders(self) -> list[str]:
+        """Members whose share has to travel."""
+        return [slot for slot in self.slots if slot != self.assembler]
 
 
-async def _release(
-    fleet: Fleet, slots: list[str], senders: list[str], assembler: str, token: str, body: bytes
-) -> dict[str, SealedShare | BaseException]:
-    request = ReleaseRequest(token=token, body=body, signers=slots, assembler=assembler)
-    replies: list[SealedShare | BaseException] = await asyncio.gather(
-        *(fleet.links[slot].call("release", request, timeout_s=RELEASE_TIMEOUT_S) for slot in senders),
-        return_exceptions=True,
-    )
-    return dict(zip(senders, replies, strict=True))
+class _Run:
+    """The attempts of one request."""
+
+    def __init__(self, fleet: Fleet, relay: AttestationRelay, key: Key, token: str, body: bytes) -> None:
+        self.trouble = Trouble()
+        self._fleet = fleet
+        self._relay = relay
+        self._key = key
+        self._token = token
+        self._body = body
+        self._again: _Team | None = None
+        self._doubted: frozenset[str] = frozenset()
+
+    def team(self) -> _Team:
+        """Step 1: the same team if only a session was missing, else a new one; raises UnavailableError.
+
+        The assembler takes part with its own share, so that one less has to travel.  Senders of whom one
+        spoilt a share are taken only where there are no others.
+        """
+        if self._again is not None:
+            team, self._again = self._again, None
+            return team
+        fleet, certificate, excluded = self._fleet, self._key.certificate, self.trouble.excluded
+        candidates = [slot for slot in certificate.assemblers if slot not in excluded and fleet.links[slot].usable]
+        candidates.sort(key=lambda slot: (fleet.links[slot].suspect, fleet.links[slot].in_flight))
+        fresh = [slot for slot in certificate.slots if slot not in self._doubted] if self._doubted else []
+        last: UnavailableError | None = None
+        for assembler in candidates:
+            try:
+                slots = fleet.choose(
+                    certificate.slots,
+                    certificate.signing_quorum,
+                    excluded=excluded,
+                    preferred=[assembler, *fresh],
+                    trusting=[assembler],
+                )
+            except UnavailableError as error:
+                last = error
+            else:
+                return _Team(assembler=assembler, slots=self._key.in_order(slots))
+        raise last or UnavailableError(
+            "none of the key's assemblers can be reached",
+            hint=f"this key is assembled at {', '.join(certificate.assemblers)} only",
+        )
+
+    async def attempt(self, team: _Team) -> AssembleReply | None:
+        """Steps 2 to 4; None if another attempt is due.  Raises NodeRefusal once the request is at fault."""
+        await self._relay.ensure_channels(team.senders, team.assembler)
+        shares = await self._release(team)
+        if shares is None:
+            return None
+        request = AssembleRequest(token=self._token, body=self._body, signers=team.slots, shares=shares)
+        answer = await _outcome(
+            self._fleet.links[team.assembler].call("assemble", request, timeout_s=RELEASE_TIMEOUT_S)
+        )
+        if isinstance(answer, NodeRefusal) and self._is_about_shares(team, answer):
+            return None
+        if not await self.trouble.absorb(self._fleet, {team.assembler: answer}):
+            return None
+        return answer if isinstance(answer, AssembleReply) else None
+
+    async def _release(self, team: _Team) -> list[SealedShare] | None:
+        """Step 3: every sender's sealed share, or None."""
+        request = ReleaseRequest(token=self._token, body=self._body, signers=team.slots, assembler=team.assembler)
+        replies = await asyncio.gather(
+            *(self._fleet.links[slot].call("release", request, timeout_s=RELEASE_TIMEOUT_S) for slot in team.senders),
+            return_exceptions=True,
+        )
+        answers = dict(zip(team.senders, replies, strict=True))
+        closed = [slot for slot, answer in answers.items() if getattr(answer, "code", "") == "channel.missing"]
+        others = {slot: answer for slot, answer in answers.items() if slot not in closed}
+        if not await self.trouble.absorb(self._fleet, others):
+            return None
+        if closed:
+            self._relay.forget_channels(closed, team.assembler)
+            self._again = team
+            return None
+        return [answer for answer in replies if isinstance(answer, SealedShare)]
+
+    def _is_about_shares(self, team: _Team, refusal: NodeRefusal) -> bool:
+        """Whether the assembler refused because of what others sent, and what follows from it."""
+        self.trouble.blame(self._fleet, [slot for slot in refusal.culprits if slot in team.senders])
+        self._relay.forget_channels(team.senders, team.assembler)
+        if refusal.code == "channel.unknown":
+            self._again = team
+            return True
+        if refusal.code.startswith("channel.") and not self._doubted:
+            # A share did not open; whose, nobody can prove.  Others send next, to the same assembler.
+            self._doubted = frozenset(team.senders)
+            return True
+        return bool(refusal.culprits)
 
 
-async def _usable(
-    fleet: Fleet,
-    relay: AttestationRelay,
-    trouble: Trouble,
-    released: Mapping[str, SealedShare | BaseException],
-    assembler: str,
-) -> bool:
-    """Whether every share came; a missing session is opened anew and costs its sender nothing."""
-    closed = [
-        slot
-        for slot, answer in released.items()
-        if isinstance(answer, NodeRefusal) and answer.code.startswith("channel.")
-    ]
-    relay.forget_channels(closed, assembler)
-    rest = {slot: answer for slot, answer in released.items() if slot not in closed}
-    return await trouble.absorb(fleet, rest) and not closed
+async def _outcome(call: Awaitable[object]) -> object:
+    """A reply, or the error instead of it."""
+    try:
+        return await call
+    except KmsError as error:
+        return error
 
 
 def _verified(answer: AssembleReply, public_key: bytes, digest: bytes) -> tuple[int, int, int] | None:

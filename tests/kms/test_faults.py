@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -63,7 +65,8 @@ async def last_result(fabric: Fabric, request_id: str) -> dict[str, Any]:
 def bad_share(verb: str, _request: Message, reply: Message) -> Message:
     """A share that is a scalar, but the wrong one."""
     if isinstance(reply, SignReply):
-        return SignReply(share=bytes([reply.share[0] ^ 1]) + reply.share[1:], group_commitment=reply.group_commitment)
+        # Random, because two liars' small errors could cancel and make a right signature.
+        return SignReply(share=os.urandom(31) + b"\0", group_commitment=reply.group_commitment)
     return reply
 
 
@@ -210,15 +213,16 @@ async def test_node_lost_in_the_middle_costs_an_attempt_only(fabric: Fabric, key
 async def test_silent_node_costs_one_timeout(
     fabric: Fabric, keys: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node that takes requests and never answers is given up on inside the request, and then avoided."""
+    """A node that takes requests and never answers is given up on inside the request, and avoided from then on."""
     monkeypatch.setattr("kms.fleet.signing.SIGN_TIMEOUT_S", 0.3)
     server, _ = fabric._servers["node-3"]
     work = server._work
     server._work = lambda: None  # type: ignore[method-assign]
     try:
-        for number in range(8):
+        started = time.monotonic()
+        for number in range(12):
             await check_ed25519(fabric, keys["ed25519"], b"%d" % number)
-        assert fabric.gateway.fleet.links["node-3"].suspect
+        assert time.monotonic() - started < 2.0  # twelve timeouts would be 3.6 s
     finally:
         server._work = work  # type: ignore[method-assign]
         server._is_scheduled = False
