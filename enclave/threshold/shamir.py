@@ -49,12 +49,13 @@ def combine(group: Group, shares: Mapping[int, Secret]) -> Secret:
     not an error.  Raises CallerError (`share.index`).
     """
     ids = check_indices(shares)
-    total: Secret | None = None
-    for i in ids:
-        with group.mul_public(shares[i], lagrange(ids, i, group.order)) as term:
-            total = _accumulate(group, total, term)
-    assert total is not None
-    return total
+    terms: list[Secret] = []
+    try:
+        terms.extend(group.mul_public(shares[i], lagrange(ids, i, group.order)) for i in ids)
+        return add_all(group, terms)
+    finally:
+        for term in terms:
+            term.wipe()
 
 
 def check_indices(ids: Iterable[int]) -> tuple[int, ...]:
@@ -132,19 +133,18 @@ class Polynomial:
 
 
 def add_all(group: Group, scalars: Iterable[Secret]) -> Secret:
-    """The sum of at least one scalar, in a slot of its own."""
-    total: Secret | None = None
-    for scalar in scalars:
-        total = _accumulate(group, total, scalar)
-    assert total is not None
-    return total
+    """The sum of the scalars; raises AbortError if it is zero.
 
-
-def _accumulate(group: Group, total: Secret | None, term: Secret) -> Secret:
-    if total is None:
-        return term.duplicate()
-    with total:
-        return group.add(total, term)
+    The sum starts from a random scalar that is taken off at the end: the group refuses zero, and partial sums may
+    well be zero (a key with threshold one has equal shares, and 3, -3, 1 are the coefficients of three of them).
+    """
+    with group.random_scalar() as blind:
+        total = blind.duplicate()
+        for scalar in scalars:
+            with total:
+                total = group.add(total, scalar)
+        with total:
+            return group.sub(total, blind)
 
 
 @lru_cache(maxsize=4096)

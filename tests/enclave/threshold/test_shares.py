@@ -37,6 +37,16 @@ def test_any_threshold_of_shares_gives_the_secret_back(
     assert commitments[0] == group.base_mult(secret)
 
 
+@pytest.mark.parametrize("group", GROUPS)
+def test_partial_sums_may_be_zero(group: Group) -> None:
+    """Three equal shares of a threshold-one key, weighted 3, -3 and 1, join although the first two cancel."""
+    secret = group.random_scalar()
+    shares, _ = shamir.split(group, secret, 1, [1, 2, 3])
+    assert shamir.combine(group, shares).same(secret)
+    with pytest.raises(AbortError):
+        shamir.add_all(group, [secret, group.negate(secret)])
+
+
 @given(BOTH, st.integers(2, 6), st.data())
 @settings(max_examples=20, deadline=None)
 def test_one_share_too_few_gives_another_scalar(group: Group, threshold: int, data: st.DataObject) -> None:
