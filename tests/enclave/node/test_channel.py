@@ -85,7 +85,8 @@ def test_a_counter_cannot_be_relabelled(pair: Pair) -> None:
     assert code_of(pair.open, msgspec.structs.replace(sealed, counter=-1)) == "channel.malformed"
     changed = bytes([sealed.ciphertext[0] ^ 1]) + sealed.ciphertext[1:]
     assert code_of(pair.open, msgspec.structs.replace(sealed, ciphertext=changed)) == "channel.unreadable"
-    assert code_of(pair.open, msgspec.structs.replace(sealed, ciphertext=b"short")) == "channel.unreadable"
+    for ciphertext in (b"", b"short", bytes(64)):
+        assert code_of(pair.open, msgspec.structs.replace(sealed, ciphertext=ciphertext)) == "channel.unreadable"
 
 
 def test_another_boot_of_the_receiver_gets_nothing(pair: Pair) -> None:

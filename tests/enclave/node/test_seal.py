@@ -13,6 +13,7 @@ from attestation.simulated.service import Launch, SimulatedPlatformService
 from enclave.errors import StorageError
 from enclave.seal import FORMAT_VERSION, SealedStore
 from enclave.secret import Secret, declassify
+from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import LocalTee
 
 CLUSTER = bytes(range(32))
@@ -221,12 +222,31 @@ def test_another_machine_or_image_is_refused(filled: Path, authority: Authority,
     assert refused(filled, machine(authority, tmp_path, mrtd=b"\1" * 48)) == "storage.tampered"
 
 
-def test_newer_formats_are_refused(filled: Path, tee: LocalTee) -> None:
-    """A file or a value of a later version is not guessed at."""
+def test_a_value_of_a_newer_format_is_refused(filled: Path, tee: LocalTee) -> None:
+    """A value whose first byte names a later version is not guessed at."""
     edit(filled, "UPDATE sealed SET value = CAST(x'02' || substr(value, 2) AS BLOB) WHERE kind = 'key'")
     assert refused(filled, tee) == "storage.version"
+
+
+def test_a_file_of_a_newer_format_is_refused(filled: Path, tee: LocalTee) -> None:
+    """A file that a later version has marked is not opened, although its values could be."""
     edit(filled, f"PRAGMA user_version = {FORMAT_VERSION + 1}")
     assert refused(filled, tee) == "storage.version"
+
+
+def test_a_row_that_changes_under_a_running_node_is_found(filled: Path, tee: LocalTee) -> None:
+    """What was checked at opening is what is read later: a row swapped in between is refused."""
+    with opened(filled, tee) as store:
+        store._connection.execute("UPDATE sealed SET counter = counter + 1 WHERE kind = 'key'")
+        assert code_of(store.get, "key", "k") == "storage.head"
+        store._connection.execute("DELETE FROM sealed WHERE kind = 'key'")
+        assert code_of(store.get, "key", "k") == "storage.head"
+
+
+def test_an_absent_secret_is_an_error(path: Path, tee: LocalTee) -> None:
+    """A share that should be there and is not stops the node instead of becoming something else."""
+    with opened(path, tee) as store:
+        assert code_of(store.get_secret, "share", "k") == "storage.missing"
 
 
 @pytest.mark.parametrize("damage", [lambda data: b"not a database" * 400, lambda data: data[:5000]])
