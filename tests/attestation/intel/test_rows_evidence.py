@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from attestation.errors import AttestationError
+from attestation.errors import AttestationError, EvidenceError
 from attestation.evidence import TcbStatus
+from attestation.intel.quote import parse_quote
 from tests.attestation.intel import kit as kits
 from tests.attestation.intel.kit import Kit, pem
 
@@ -245,6 +246,28 @@ def test_row_17_lengths(kit: Kit, offset: int, length: int) -> None:
     value = right + length if length in (1, -1) else length
     code = code_of(kit, patched(quote, offset, struct.pack("<I", value)))
     assert code in ("evidence.malformed", "evidence.trailing")
+
+
+def test_row_17_bytes_after_the_certification_data(kit: Kit) -> None:
+    """Signature data longer than what is in it is refused, zeros or not."""
+    quote = kit.quote()
+    (right,) = struct.unpack_from("<I", quote, BODY_END)
+    for extra in (b"\x00", b"\x01"):
+        assert code_of(kit, patched(quote, BODY_END, struct.pack("<I", right + 1)) + extra) == "evidence.malformed"
+
+
+def test_row_17_largest_quote(kit: Kit) -> None:
+    """Padding counts towards the size limit."""
+    quote = kit.quote()
+    assert kit.verify(quote.ljust(16_384, b"\x00")).tcb_status is TcbStatus.UP_TO_DATE
+    assert code_of(kit, quote.ljust(16_385, b"\x00")) == "evidence.malformed"
+
+
+@pytest.mark.parametrize("length", [0, 1, 47, 48, 51, 52])
+def test_row_06_parser_alone(kit: Kit, length: int) -> None:
+    """The parser needs nobody to check sizes for it."""
+    with pytest.raises(EvidenceError):
+        parse_quote(kit.quote()[:length])
 
 
 def test_row_18_authentication_data_length(kit: Kit) -> None:
