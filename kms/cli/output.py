@@ -11,7 +11,7 @@ import click
 
 def emit_json(value: Any) -> None:
     """One indented JSON value."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(value, indent=2))
 
 
 def emit_facts(facts: Mapping[str, Any]) -> None:
@@ -45,4 +45,9 @@ def _text(value: Any) -> str:
         return "  ".join(f"{name}={_text(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_text(item) for item in value)
-    return str(value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """`text` without control characters: some of it is a gateway's word, and terminals obey escape sequences."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -168,7 +168,7 @@ async def certified_key(
         certificate=certificate,
         signers=signers,
         attested=checker.attested,
-        informative={name: record[name] for name in ("state", "labels") if name in record},
+        informative=_informative(record),
     )
     _compare(record, certified)
     return certified
@@ -183,6 +183,16 @@ def addresses_of(usage: str, public_key: bytes) -> dict[str, str]:
     return {}
 
 
+def _informative(record: dict[str, Any]) -> dict[str, Any]:
+    """What only the gateway says; its form is checked, because people's terminals and programs read it."""
+    state, labels = record.get("state"), record.get("labels", {})
+    if state not in (None, "enabled", "disabled") or not isinstance(labels, dict):
+        raise VerificationError("state or labels do not have their stated form", code="verify.malformed")
+    if not all(isinstance(text, str) and text.isprintable() for pair in labels.items() for text in pair):
+        raise VerificationError("labels do not have their stated form", code="verify.malformed")
+    return {"state": state, "labels": labels}
+
+
 def _compare(record: dict[str, Any], certified: CertifiedKey) -> None:
     """Whatever the gateway says beside the certificate must agree with it; silence is fine."""
     certificate = certified.certificate
@@ -190,7 +200,10 @@ def _compare(record: dict[str, Any], certified: CertifiedKey) -> None:
     told_key = record.get("public_key")
     if told_key is not None and told_key != certificate.public_key.hex():
         raise VerificationError("the public key is not the certified one", code="verify.public-key")
-    for chain, address in (record.get("addresses") or {}).items():
+    addresses = record.get("addresses", {})
+    if not isinstance(addresses, dict):
+        raise VerificationError("the addresses do not have their stated form", code="verify.malformed")
+    for chain, address in addresses.items():
         if proven["addresses"].get(chain) != address:
             raise VerificationError(f"the {chain} address is not that of the certified key", code="verify.address")
     for name in ("key", "policy", "name", "version", "spec", "usage", "custody", "shares_needed",

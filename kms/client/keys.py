@@ -97,10 +97,12 @@ class Keys:
             answer = await self._caller.call("GET", "/v1/keys", act="keys.list", query=query)
             for record in member(answer, "keys", list):
                 yield self._keep(await self._verify(record, key=None))
-            following = answer.get("next_cursor") or answer.get("cursor")
-            if not following or following == cursor:
+            following = answer.get("next_cursor")
+            if following is None:
                 return
-            cursor = str(following)
+            if not isinstance(following, str) or not following > cursor:
+                raise VerificationError("the next page does not lie after this one", code="verify.malformed")
+            cursor = following
 
     async def disable(self, key: str) -> Any:
         """Stop every use of the key; one operator's signature is enough."""

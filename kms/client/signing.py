@@ -106,15 +106,14 @@ def request_id_of(token: str) -> bytes:
 
 def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *, request_id: bytes) -> Signed:
     """The verified result of one sign answer; raises VerificationError."""
+    signature = member(answer, "signature", dict)
     if answer.get("key", certified.key) != certified.key:
         raise VerificationError("the answer is about another key", code="verify.resource")
-    signature = member(answer, "signature", dict)
-    signers = answer.get("signers")
     facts: dict[str, Any] = {
         "key": certified.key,
         "kind": str(payload.kind),
         "request_id": request_id.hex(),
-        "signers": tuple(str(slot) for slot in signers) if isinstance(signers, list) else (),
+        "signers": _slots(answer.get("signers"), certified),
     }
     if certified.certificate.spec == "ed25519":
         assert payload.message is not None
@@ -133,3 +132,8 @@ def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *,
         raw_transaction="0x" + raw.hex(),
         transaction_hash="0x" + keccak256(raw).hex(),
     )
+
+
+def _slots(told: Any, certified: CertifiedKey) -> tuple[str, ...]:
+    """Those of the told slots that hold the key; informative."""
+    return tuple(slot for slot in certified.certificate.slots if isinstance(told, list) and slot in told)

@@ -15,6 +15,9 @@ from kms.client.errors import ConfigurationError, RequestRefusedError, Unavailab
 ANSWER_BYTES_MAX = 8 << 20
 """Largest answer read into memory: a full page of keys with certificates stays far below."""
 
+TEXT_CHARACTERS_MAX = 2000
+"""Longest detail or hint kept of a problem: ours stay below 300."""
+
 TIMEOUT_S = 30.0
 """Default time for one exchange; key ceremonies on a loaded machine take a few seconds."""
 
@@ -122,7 +125,7 @@ def problem(status: int, content: bytes) -> RequestRefusedError:
         hint=_text(value.get("hint")),
         status=status,
         request_id=_text(value.get("request_id")),
-        culprits=tuple(str(slot) for slot in culprits) if isinstance(culprits, list) else (),
+        culprits=tuple(filter(None, map(_text, culprits))) if isinstance(culprits, list) else (),
     )
 
 
@@ -142,4 +145,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _text(value: Any) -> str | None:
-    return value[:2000] if isinstance(value, str) and value else None
+    """Bounded text without control characters: it ends up on terminals, and a gateway may be hostile."""
+    if not isinstance(value, str) or not value:
+        return None
+    return "".join(character if character.isprintable() else "?" for character in value[:TEXT_CHARACTERS_MAX])

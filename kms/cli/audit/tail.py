@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kms.cli.options import Target, run, with_target
+from kms.cli.output import printable
 
 if TYPE_CHECKING:
     from kms.audit import Entry
@@ -58,7 +59,7 @@ def _print(entry: Entry, *, as_json: bool) -> None:
     moment = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if isinstance(when, int) else "-"
     first = [str(facts.pop(name)) for name in ("kind", "act", "status") if name in facts]
     rest = [f"{name}={_short(item)}" for name, item in facts.items() if item not in (None, "", [], {})]
-    click.echo(f"{entry.sequence:>6}  {moment}  {' '.join(first):<28}  {' '.join(rest)}")
+    click.echo(printable(f"{entry.sequence:>6}  {moment}  {' '.join(first):<28}  {' '.join(rest)}"))
 
 
 def _short(item: Any) -> str:

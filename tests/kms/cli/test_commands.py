@@ -20,6 +20,7 @@ from kms.cli import VERBS, main
 from kms.cli.failure import REFUSED, UNAVAILABLE, USAGE, UsageError, exit_code
 from kms.cli.files import write_output
 from kms.cli.lazy import LazyGroup
+from kms.cli.output import emit_facts, emit_json, emit_table
 from kms.client import AgentCredentials, ConfigurationError, RequestRefusedError, UnavailableError, VerificationError
 from kms.errors import NotFoundError
 
@@ -100,6 +101,17 @@ def test_output_files_are_whole_and_private(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         write_output(tmp_path / "directory", b"x")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["directory", "plain"]
+
+
+def test_listings_do_not_obey_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters in listed values, which may be a gateway's, are replaced or escaped."""
+    hostile = "\x1b[2Jhello\x9b"
+    emit_table(("name",), [(hostile,)], empty="")
+    emit_facts({"name": hostile})
+    emit_json({"name": hostile})
+    shown = capsys.readouterr().out
+    assert shown.count("hello") == 3
+    assert all(character.isprintable() or character == "\n" for character in shown)
 
 
 class _Without:

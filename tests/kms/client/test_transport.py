@@ -21,6 +21,8 @@ async def _answer(request: web.Request) -> web.Response:
     if what == "problem":
         problem = {"code": "policy.denied", "detail": "no", "hint": "ask", "request_id": "r1", "culprits": ["node-2"]}
         return web.Response(status=403, body=json.dumps(problem), content_type="application/problem+json")
+    if what == "escape":
+        return web.json_response({"code": "x", "detail": "\x1b]0;owned\x07no\x1b[2J"}, status=403)
     if what == "busy":
         return web.json_response({"code": "quorum-unavailable", "detail": "two of three"}, status=503)
     if what == "page":
@@ -56,6 +58,13 @@ async def test_problem_becomes_a_typed_error(transport: Transport) -> None:
     assert (error.code, error.detail, error.hint) == ("policy.denied", "no", "ask")
     assert (error.status, error.request_id, error.culprits) == (403, "r1", ("node-2",))
     assert not error.unavailable
+
+
+async def test_terminal_escapes_do_not_travel(transport: Transport) -> None:
+    """Control characters in a problem's text are replaced: errors are printed on people's terminals."""
+    with pytest.raises(RequestRefusedError) as caught:
+        await transport.json("GET", "/escape")
+    assert caught.value.detail == "?]0;owned?no?[2J"
 
 
 async def test_unavailable_keeps_its_code(transport: Transport) -> None:
