@@ -176,6 +176,28 @@ def test_step_3_every_line_is_covered(registry: Registry) -> None:
         assert code_of(lambda forged=forged: _verify(registry, forged)) == "malformed"  # type: ignore[misc]
 
 
+def test_step_3_the_newest_head_counts_its_lines(registry: Registry) -> None:
+    """A signed head that states another number of lines than there are is refused, although its root fits."""
+    snapshot = registry.snapshot()
+    note = _sign_freshness(registry, replace(snapshot.freshness, size=2))
+    forged = RegistrySnapshot(members_note=snapshot.members_note, freshness_note=note, log_bytes=snapshot.log_bytes)
+    with pytest.raises(StatementError, match="expected 2 registry lines, found 1"):
+        _verify(registry, forged)
+
+
+def test_step_3_the_tail_is_covered(registry: Registry) -> None:
+    """A revocation changed on the way misses the newest root, although the members' lines are intact."""
+    registry.revoke(MACHINE, "stolen", NOW + 1)
+    snapshot = registry.snapshot()
+    forged = RegistrySnapshot(
+        members_note=snapshot.members_note,
+        freshness_note=snapshot.freshness_note,
+        log_bytes=snapshot.log_bytes.replace(b"stolen", b"healed"),
+    )
+    with pytest.raises(StatementError, match="newest head's root"):
+        _verify(registry, forged)
+
+
 def test_step_3_the_members_root_is_over_the_same_lines(registry: Registry) -> None:
     """Freshness alone cannot replace a line the members signed: their root no longer fits."""
     snapshot = registry.snapshot()
