@@ -15,6 +15,7 @@ from enclave.addresses import checksum_address, keccak256, parse_evm_address
 from enclave.errors import CallerError
 from enclave.fields import Fields
 from enclave.payload import rlp
+from enclave.payload.token_moves import TokenMove, decode_call
 
 DATA_BYTES_MAX = 128 << 10
 """Largest call data in bytes: public nodes do not relay transactions above this size."""
@@ -27,6 +28,12 @@ AUTHORIZATIONS_MAX = 64
 
 UINT64_MAX = (1 << 64) - 1
 UINT256_MAX = (1 << 256) - 1
+
+CHAIN_ID_MAX = UINT64_MAX // 2 - 36
+"""Largest chain id whose EIP-155 v value fits 64 bits (EIP-2294)."""
+
+GAS_MIN = 21_000
+"""Gas of the cheapest transaction."""
 
 TYPES = (0, 1, 2, 4)
 
@@ -94,6 +101,11 @@ class EvmTransaction:
         return self.gas * max(self.gas_price, self.max_fee_per_gas)
 
     @property
+    def token_move(self) -> TokenMove | None:
+        """What the call does to a token, if it is exactly a known token call."""
+        return None if self.to is None else decode_call(self.to, self.data)
+
+    @property
     def selector(self) -> bytes:
         """First four bytes of the call data (fewer if it is shorter)."""
         return self.data[:4]
@@ -123,6 +135,9 @@ class EvmTransaction:
         }
         if self.data:
             facts["selector"] = "0x" + self.selector.hex()
+        move = self.token_move
+        if move is not None:
+            facts["token_moves"] = [move.facts()]
         if self.authorizations:
             facts["authorizations"] = [checksum_address(item.address) for item in self.authorizations]
         return facts
@@ -149,24 +164,36 @@ def read_transaction(fields: Fields) -> EvmTransaction:
     fees = ("gas_price",) if kind < 2 else ("max_fee_per_gas", "max_priority_fee_per_gas")
     transaction = EvmTransaction(
         type=kind,
-        chain_id=_quantity(fields, "chain_id", low=1, high=UINT64_MAX // 2 - 36),
+        chain_id=_quantity(fields, "chain_id", low=1, high=CHAIN_ID_MAX),
         nonce=_quantity(fields, "nonce", high=UINT64_MAX - 1),
-        gas=_quantity(fields, "gas", low=21000, high=UINT64_MAX),
+        gas=_quantity(fields, "gas", low=GAS_MIN, high=UINT64_MAX),
         to=_recipient(fields),
         value=_quantity(fields, "value", high=UINT256_MAX),
-        data=_data(fields),
+        data=read_data(fields, "data", "0x"),
         access_list=_access_list(fields) if kind >= 1 else (),
         authorizations=_authorizations(fields) if kind == 4 else (),
         **{name: _quantity(fields, name, high=UINT256_MAX) for name in fees},
     )
     fields.done()
-    if transaction.max_priority_fee_per_gas > transaction.max_fee_per_gas:
-        fields.refuse("priority fee is above the maximum fee", "max_priority_fee_per_gas")
-    if kind == 4 and transaction.to is None:
-        fields.refuse("a type 4 transaction cannot create a contract", "to")
-    if transaction.to is None and not transaction.data:
-        fields.refuse("creating a contract needs data; is the recipient missing?", "to")
+    problem = check_transaction(transaction)
+    if problem is not None:
+        fields.refuse(problem)
     return transaction
+
+
+def check_transaction(transaction: EvmTransaction) -> str | None:
+    """What is wrong between or with the fields, whichever form they came in; None if nothing is."""
+    if not 1 <= transaction.chain_id <= CHAIN_ID_MAX or transaction.nonce >= UINT64_MAX:
+        return "chain id or nonce out of range"
+    if not GAS_MIN <= transaction.gas <= UINT64_MAX or len(transaction.data) > DATA_BYTES_MAX:
+        return "gas or data out of range"
+    if transaction.max_priority_fee_per_gas > transaction.max_fee_per_gas:
+        return "priority fee is above the maximum fee"
+    if transaction.type == 4 and (transaction.to is None or not transaction.authorizations):
+        return "a type 4 transaction has a recipient and authorizations"
+    if transaction.to is None and not transaction.data:
+        return "creating a contract needs data; is the recipient missing?"
+    return None
 
 
 def _quantity(fields: Fields, name: str, *, low: int = 0, high: int) -> int:
@@ -190,10 +217,11 @@ def _address(fields: Fields, name: str) -> bytes:
         fields.refuse(error.detail, name)
 
 
-def _data(fields: Fields) -> bytes:
-    value = fields.take("data", "0x")
-    if not isinstance(value, str) or len(value) > 2 * DATA_BYTES_MAX + 2 or not _HEX.fullmatch(value):
-        fields.refuse(f"expected 0x and hex of at most {DATA_BYTES_MAX} bytes", "data")
+def read_data(fields: Fields, name: str, *default: str) -> bytes:
+    """Bytes from a 0x hex member; raises the reader's error."""
+    value = fields.take(name, *default)
+    if not isinstance(value, str) or len(value) > 4 * DATA_BYTES_MAX + 2 or not _HEX.fullmatch(value):
+        fields.refuse("expected 0x and hex", name)
     return bytes.fromhex(value[2:])
 
 

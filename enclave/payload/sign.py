@@ -7,23 +7,32 @@ serves another; every parameter is inside the body the token covers; unknown mem
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from attestation.canonical import parse_json
 from attestation.errors import CodedError, DocumentError
-from enclave.addresses import keccak256
+from enclave.addresses import checksum_address, keccak256
 from enclave.errors import CallerError
 from enclave.fields import Fields
-from enclave.payload.evm import EvmTransaction, read_transaction
+from enclave.group.schnorr import tagged_hash
+from enclave.payload.eip712 import TypedData, read_typed_data
+from enclave.payload.evm import EvmTransaction, read_data, read_transaction
+from enclave.payload.evm_raw import parse_unsigned
 from enclave.payload.solana import SolanaMessage, may_be_message, parse_message
+from enclave.payload.token_moves import TokenMove
+from enclave.payload.typed_transfers import token_moves
 
 BODY_BYTES_MAX = 1 << 20
 """Largest request body in bytes."""
 
+BIP340_MESSAGE_TAG = "Holdfast/message"
+"""Tag of the hash of opaque messages that BIP-340 keys sign."""
+
 KINDS: dict[str, tuple[str, ...]] = {
-    "evm": ("evm_transaction", "eip191", "digest"),
+    "evm": ("evm_transaction", "eip712", "eip191", "digest"),
     "solana": ("solana_message", "message"),
+    "bitcoin": ("bitcoin_sighash", "message"),
     "generic": ("message", "digest"),
 }
 """Payload kinds a key of each usage signs."""
@@ -33,7 +42,7 @@ KINDS_ALL = frozenset(kind for kinds in KINDS.values() for kind in kinds)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """What a sign request asks for.  Ed25519 keys sign `message`, ECDSA keys sign `digest`; the other is None."""
+    """What a sign request asks for.  Ed25519 and BIP-340 keys sign `message`, ECDSA keys `digest`: one is None."""
 
     kind: str
     message: bytes | None = None
@@ -41,9 +50,17 @@ class Payload:
     not_after: int | None = None
     """Unix seconds after which nodes must not execute the request."""
     transaction: EvmTransaction | None = None
+    typed_data: TypedData | None = None
+    token_moves: tuple[TokenMove, ...] = ()
+    """What the transaction or typed data does to tokens, as far as it is understood."""
     solana: SolanaMessage | None = None
     content_bytes: int = 0
     """Size of an opaque message."""
+
+    @property
+    def policy_kind(self) -> str:
+        """The kind policy sees: a sighash tells as little of its transaction as any digest."""
+        return "digest" if self.kind == "bitcoin_sighash" else self.kind
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -52,6 +69,8 @@ class Payload:
             return self.transaction.facts()
         if self.solana is not None:
             return self.solana.facts()
+        if self.typed_data is not None:
+            return typed_facts(self.typed_data, self.token_moves)
         return {"bytes": self.content_bytes}
 
     @property
@@ -63,6 +82,8 @@ class Payload:
             return f"{facts['value']} wei to {target} on chain {facts['chain_id']}, fee at most {facts['fee_max']} wei"
         if self.solana is not None:
             return f"{facts['lamports']} lamports, programs {', '.join(facts['programs'])}"
+        if self.typed_data is not None:
+            return f"typed data {facts['primary_type']} for {facts.get('verifying_contract', 'no contract')}"
         return f"{self.kind} of {self.content_bytes} bytes"
 
 
@@ -77,7 +98,7 @@ def parse_sign_body(body: bytes, usage: str, spec: str) -> Payload:
     if not isinstance(kind, str) or kind not in KINDS_ALL:
         raise CallerError(f"expected a payload kind of {', '.join(sorted(KINDS_ALL))}", code="payload.kind")
     is_ecdsa = spec == "secp256k1-ecdsa"
-    if kind not in KINDS.get(usage, ()) or (kind == "digest" and not is_ecdsa):
+    if kind not in KINDS.get(usage, ()) or (kind == "digest" and spec == "ed25519"):
         raise CallerError(
             f"a {spec} key of usage {usage} does not sign {kind}",
             code="payload.usage",
@@ -86,7 +107,7 @@ def parse_sign_body(body: bytes, usage: str, spec: str) -> Payload:
     not_after = fields.integer("not_after") if "not_after" in fields else None
     payload = _READERS[kind](fields, usage, is_ecdsa, not_after)
     fields.done()
-    return payload
+    return for_bip340(payload) if spec == "secp256k1-schnorr" else payload
 
 
 def signed_transaction(payload: Payload, r: int | bytes, s: int | bytes, y_parity: int) -> bytes:
@@ -98,9 +119,34 @@ def signed_transaction(payload: Payload, r: int | bytes, s: int | bytes, y_parit
     return payload.transaction.signed(number_r, number_s, y_parity)
 
 
+def for_bip340(payload: Payload) -> Payload:
+    """The payload with the 32 bytes that BIP-340 signs as its message.
+
+    An opaque message is hashed under a tag of its own, so that no message can be a transaction's hash.
+    """
+    if payload.digest is not None:
+        return replace(payload, message=payload.digest, digest=None)
+    assert payload.message is not None
+    return replace(payload, message=tagged_hash(BIP340_MESSAGE_TAG, payload.message))
+
+
 def eip191_digest(message: bytes) -> bytes:
     """Hash of a personal message (EIP-191 version 0x45)."""
     return keccak256(b"\x19Ethereum Signed Message:\n" + str(len(message)).encode() + message)
+
+
+def typed_facts(data: TypedData, moves: tuple[TokenMove, ...]) -> dict[str, Any]:
+    """JSON-able facts of typed data."""
+    facts: dict[str, Any] = {"primary_type": data.primary_type}
+    if data.chain_id is not None:
+        facts["chain_id"] = data.chain_id
+    if data.verifying_contract is not None:
+        facts["verifying_contract"] = checksum_address(data.verifying_contract)
+    if isinstance(data.domain.get("name"), str):
+        facts["domain_name"] = data.domain["name"]
+    if moves:
+        facts["token_moves"] = [move.facts() for move in moves]
+    return facts
 
 
 def _json(body: bytes) -> Any:
@@ -115,8 +161,25 @@ def _malformed(detail: str) -> CodedError:
 
 
 def _evm_transaction(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None) -> Payload:
-    transaction = read_transaction(fields.fields("transaction"))
-    return Payload(kind="evm_transaction", digest=transaction.digest, not_after=not_after, transaction=transaction)
+    if "raw" in fields:
+        transaction = parse_unsigned(read_data(fields, "raw"))
+    else:
+        transaction = read_transaction(fields.fields("transaction"))
+    move = transaction.token_move
+    return Payload(
+        kind="evm_transaction",
+        digest=transaction.digest,
+        not_after=not_after,
+        transaction=transaction,
+        token_moves=() if move is None else (move,),
+    )
+
+
+def _eip712(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None) -> Payload:
+    data = read_typed_data(fields.fields("typed_data"))
+    return Payload(
+        kind="eip712", digest=data.digest, not_after=not_after, typed_data=data, token_moves=token_moves(data)
+    )
 
 
 def _eip191(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None) -> Payload:
@@ -126,6 +189,11 @@ def _eip191(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None)
 
 def _digest(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None) -> Payload:
     return Payload(kind="digest", digest=fields.base64("digest", size=32), not_after=not_after, content_bytes=32)
+
+
+def _bitcoin_sighash(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None) -> Payload:
+    sighash = fields.base64("sighash", size=32)
+    return Payload(kind="bitcoin_sighash", digest=sighash, not_after=not_after, content_bytes=32)
 
 
 def _solana_message(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None) -> Payload:
@@ -158,8 +226,10 @@ def _message(fields: Fields, usage: str, is_ecdsa: bool, not_after: int | None) 
 
 _READERS = {
     "evm_transaction": _evm_transaction,
+    "eip712": _eip712,
     "eip191": _eip191,
     "digest": _digest,
+    "bitcoin_sighash": _bitcoin_sighash,
     "solana_message": _solana_message,
     "message": _message,
 }

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 from enclave.payload.decrypt import DecryptBody
 from enclave.payload.sign import Payload
-from enclave.policy.leaves import Check, EvmLeaf, SolanaLeaf
-from enclave.policy.rules import Policy, Rule
+from enclave.policy.checks import Check
+from enclave.policy.evm_leaf import EvmLeaf
+from enclave.policy.rules import EVM_KINDS, Policy, Rule
+from enclave.policy.solana_leaf import SolanaLeaf
 
 _EVM_ANY = EvmLeaf()
 _SOLANA_ANY = SolanaLeaf()
@@ -151,6 +153,11 @@ def _allows(rule: Rule, request: Request) -> Iterator[Check]:
                 yield from (rule.evm or _EVM_ANY).checks(payload.transaction)
             else:
                 yield _unreadable("evm")
+        case "eip712":
+            if isinstance(payload, Payload) and payload.typed_data is not None:
+                yield from (rule.evm or _EVM_ANY).typed_checks(payload.typed_data, payload.token_moves)
+            else:
+                yield _unreadable("evm")
         case "solana_message":
             if isinstance(payload, Payload) and payload.solana is not None:
                 yield from (rule.solana or _SOLANA_ANY).checks(payload.solana)
@@ -162,13 +169,22 @@ def _touches(rule: Rule, request: Request) -> Iterator[Check]:
     """What a deny rule looks at; a payload that was not parsed counts as touched."""
     payload = request.payload
     if rule.evm is not None:
-        yield Check(leaf="evm", holds=request.kind == "evm_transaction", detail=f"kind {request.kind}")
-        if isinstance(payload, Payload) and payload.transaction is not None:
-            yield from rule.evm.touches(payload.transaction)
+        yield Check(leaf="evm", holds=request.kind in EVM_KINDS, detail=f"kind {request.kind}")
+        if isinstance(payload, Payload):
+            yield from _touches_evm(rule.evm, payload)
     if rule.solana is not None:
         yield Check(leaf="solana", holds=request.kind == "solana_message", detail=f"kind {request.kind}")
         if isinstance(payload, Payload) and payload.solana is not None:
             yield from rule.solana.touches(payload.solana)
+
+
+def _touches_evm(leaf: EvmLeaf, payload: Payload) -> Iterator[Check]:
+    moved = [move.recipient for move in payload.token_moves]
+    if payload.transaction is not None:
+        transaction = payload.transaction
+        yield from leaf.touches(transaction.chain_id, [transaction.to, *moved], transaction.selector)
+    elif payload.typed_data is not None:
+        yield from leaf.touches(payload.typed_data.chain_id, [payload.typed_data.verifying_contract, *moved], b"")
 
 
 def _unreadable(leaf: str) -> Check:

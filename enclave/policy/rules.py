@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from attestation.errors import CodedError, PolicyError
-from enclave.addresses import parse_evm_address, parse_solana_address
 from enclave.errors import CallerError
 from enclave.fields import Fields
 from enclave.ids import check_id
 from enclave.payload.sign import KINDS_ALL
-from enclave.policy.leaves import EvmLeaf, SolanaLeaf, TokenTerms
+from enclave.policy.checks import LIST_MAX
+from enclave.policy.evm_leaf import EvmLeaf, read_evm
+from enclave.policy.solana_leaf import SolanaLeaf, read_solana
 from enclave.policy.times import TimeLeaf, read_time
 
 RULES_MAX = 256
 """Most rules of a policy: evaluation is linear and runs on every node."""
 
-LIST_MAX = 4096
-"""Most entries of one list in a rule."""
+KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | {"decrypt"}
+"""What a rule can be about: the payload kinds of signing (a sighash is a `digest`), and decryption."""
 
-KINDS = KINDS_ALL | {"decrypt"}
-"""What a rule can be about: the payload kinds of signing, and decryption."""
 
-_SELECTOR = re.compile(r"0x[0-9a-f]{8}")
-_AMOUNT = re.compile(r"0|[1-9][0-9]{0,77}")
+EVM_KINDS = frozenset({"evm_transaction", "eip712"})
+"""Kinds the member `evm` is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +83,8 @@ def _read_rule(value: Any, where: str) -> Rule:
         agents=_ids(fields, "agents", "agt", "opr"),
         keys=_ids(fields, "keys", "key"),
         kinds=_kinds(fields, effect),
-        evm=_read_evm(fields.fields("evm"), effect) if "evm" in fields else None,
-        solana=_read_solana(fields.fields("solana"), effect) if "solana" in fields else None,
+        evm=read_evm(fields.fields("evm"), denies=effect == "deny") if "evm" in fields else None,
+        solana=read_solana(fields.fields("solana"), denies=effect == "deny") if "solana" in fields else None,
         time=read_time(fields.fields("time")) if "time" in fields else None,
         digest=_allowed(fields, "digest", effect),
         plaintext_to_gateway=_allowed(fields, "plaintext_to_gateway", effect),
@@ -99,14 +97,17 @@ def _read_rule(value: Any, where: str) -> Rule:
 def _check_kinds(rule: Rule, fields: Fields) -> None:
     """A condition on a kind the rule is not about would silently do nothing."""
     about = KINDS if rule.kinds is None else rule.kinds
-    for present, kind, member in (
-        (rule.evm is not None, "evm_transaction", "evm"),
-        (rule.solana is not None, "solana_message", "solana"),
-        (rule.digest, "digest", "digest"),
-        (rule.plaintext_to_gateway, "decrypt", "plaintext_to_gateway"),
+    for present, kinds, member in (
+        (rule.evm is not None, EVM_KINDS, "evm"),
+        (rule.solana is not None, {"solana_message"}, "solana"),
+        (rule.digest, {"digest"}, "digest"),
+        (rule.plaintext_to_gateway, {"decrypt"}, "plaintext_to_gateway"),
     ):
-        if present and kind not in about:
-            fields.refuse(f"the rule is not about {kind}", member)
+        if present and not kinds & about:
+            fields.refuse(f"the rule is not about {' or '.join(sorted(kinds))}", member)
+    typed = rule.evm is not None and (rule.evm.primary_types or rule.evm.contracts is not None)
+    if typed and "eip712" not in about:
+        fields.refuse("the rule is not about eip712", "evm")
     if rule.denies and rule.evm is not None and rule.solana is not None:
         fields.refuse("one deny rule cannot look at two chains; write two rules", "solana")
 
@@ -140,114 +141,3 @@ def _allowed(fields: Fields, name: str, effect: str) -> bool:
         fields.refuse("only allow rules have it", name)
     fields.constant(name, "allow")
     return True
-
-
-def _read_evm(fields: Fields, effect: str) -> EvmLeaf:
-    if effect == "deny":
-        leaf = EvmLeaf(
-            chain_ids=_chain_ids(fields), recipients=_addresses(fields, "recipients"), selectors=_selectors(fields)
-        )
-        fields.done()
-        return leaf
-    leaf = EvmLeaf(
-        chain_ids=_chain_ids(fields),
-        recipients=_addresses(fields, "recipients"),
-        value_max=_amount(fields, "value_max"),
-        fee_max=_amount(fields, "fee_max"),
-        contract_creation=fields.boolean("contract_creation", False),
-        data_any=fields.choice("data", ("none", "any"), "none") == "any",
-        selectors=_selectors(fields),
-        set_code=fields.boolean("set_code", False),
-    )
-    fields.done()
-    if leaf.data_any and leaf.selectors:
-        fields.refuse("data any makes the selectors useless; keep one", "selectors")
-    return leaf
-
-
-def _read_solana(fields: Fields, effect: str) -> SolanaLeaf:
-    programs = _accounts(fields, "programs")
-    recipients = _accounts(fields, "recipients")
-    if effect == "deny":
-        fields.done()
-        return SolanaLeaf(programs=programs, recipients=recipients)
-    tokens_any = False
-    tokens: dict[bytes, TokenTerms] | None = None
-    if "tokens" in fields:
-        tokens_any = fields.peek("tokens") == "any"
-        tokens = None if tokens_any else _tokens(fields)
-        if tokens_any:
-            fields.take("tokens")
-    leaf = SolanaLeaf(
-        programs=programs,
-        recipients=recipients,
-        lamports_max=_amount(fields, "lamports_max"),
-        fee_max=_amount(fields, "fee_max"),
-        tokens_any=tokens_any,
-        tokens=tokens,
-        instructions_any=fields.choice("instructions", ("known", "any"), "known") == "any",
-    )
-    fields.done()
-    return leaf
-
-
-def _tokens(fields: Fields) -> dict[bytes, TokenTerms]:
-    tokens: dict[bytes, TokenTerms] = {}
-    for item in fields.each("tokens", low=1, high=256):
-        mint = _account(item, "mint", item.take("mint"))
-        if mint in tokens:
-            item.refuse("this mint is named twice", "mint")
-        tokens[mint] = TokenTerms(recipients=_accounts(item, "recipients"), amount_max=_amount(item, "amount_max"))
-    return tokens
-
-
-def _chain_ids(fields: Fields) -> frozenset[int] | None:
-    if "chain_ids" not in fields:
-        return None
-    values = fields.items("chain_ids", low=1, high=256)
-    if not all(type(value) is int and value >= 1 for value in values):
-        fields.refuse("expected chain ids as integers", "chain_ids")
-    return frozenset(values)
-
-
-def _addresses(fields: Fields, name: str) -> frozenset[bytes] | None:
-    if name not in fields:
-        return None
-    addresses = set()
-    for value in fields.items(name, low=1, high=LIST_MAX):
-        try:
-            addresses.add(parse_evm_address(value))
-        except CallerError as error:
-            fields.refuse(error.detail, name)
-    return frozenset(addresses)
-
-
-def _accounts(fields: Fields, name: str) -> frozenset[bytes] | None:
-    if name not in fields:
-        return None
-    return frozenset(_account(fields, name, value) for value in fields.items(name, low=1, high=LIST_MAX))
-
-
-def _account(fields: Fields, name: str, value: Any) -> bytes:
-    try:
-        return parse_solana_address(value)
-    except CallerError as error:
-        fields.refuse(error.detail, name)
-
-
-def _selectors(fields: Fields) -> frozenset[bytes]:
-    if "selectors" not in fields:
-        return frozenset()
-    values = fields.texts("selectors", low=1, high=LIST_MAX)
-    if not all(_SELECTOR.fullmatch(value) for value in values):
-        fields.refuse("expected 0x and 8 lower-case hex digits", "selectors")
-    return frozenset(bytes.fromhex(value[2:]) for value in values)
-
-
-def _amount(fields: Fields, name: str) -> int | None:
-    if name not in fields:
-        return None
-    value = fields.take(name)
-    if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
-        fields.refuse("expected a decimal string of base units", name)
-    return int(value)

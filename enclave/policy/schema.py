@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from enclave.policy.rules import KINDS, LIST_MAX, RULES_MAX
+from enclave.policy.checks import LIST_MAX
+from enclave.policy.rules import KINDS, RULES_MAX
 from enclave.policy.times import DAYS
 
 _AMOUNT = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,77})$"}
@@ -61,12 +62,18 @@ def _evm(effect: str) -> dict[str, Any]:
     }
     if effect == "allow":
         flag = {"type": "boolean"}
+        token = _object(
+            token=_EVM_ADDRESS, recipients=_list(_EVM_ADDRESS), amount_max=_AMOUNT, approvals={"type": "boolean"}
+        ) | {"required": ["token"]}
         members |= {
             "value_max": _AMOUNT,
             "fee_max": _AMOUNT,
             "contract_creation": flag,
             "set_code": flag,
             "data": {"enum": ["none", "any"]},
+            "tokens": _list(token, high=256),
+            "primary_types": _list({"type": "string", "minLength": 1, "maxLength": 256}, high=256),
+            "contracts": _list(_EVM_ADDRESS),
         }
     return _object(**members)
 

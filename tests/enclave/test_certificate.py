@@ -31,7 +31,7 @@ from tests.enclave.samples import KEY, NOW, POLICY, a_roster, a_slot, seeded_key
 
 ROSTER = a_roster()
 ORDER = {"name": "treasury", "spec": "ed25519", "usage": "solana", "shares_needed": 3, "policy": POLICY}
-EVM = {"spec": "secp256k1-ecdsa", "usage": "evm"}
+EVM = {"spec": "secp256k1-ecdsa", "usage": "evm", "custody": "reconstruct"}
 
 
 def order(**changes: Any) -> KeyOrder:
@@ -91,7 +91,7 @@ def test_usage_may_be_left_out_only_where_there_is_one() -> None:
         ({"usage": None}, "order.usage"),
         (EVM | {"usage": "solana"}, "order.usage"),
         ({"custody": "reconstruct"}, "order.custody"),
-        (EVM | {"custody": "threshold"}, "order.custody"),
+        (EVM | {"custody": "release"}, "order.custody"),
         ({"custody": None}, "order.custody"),
         ({"nodes": []}, "order.nodes"),
         ({"nodes": ["node-1", "node-1"]}, "order.nodes"),

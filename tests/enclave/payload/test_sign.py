@@ -18,7 +18,7 @@ from enclave.payload.decrypt import context_info, parse_decrypt_body
 from enclave.payload.sign import KINDS_ALL, Payload, parse_sign_body, signed_transaction
 from tests.enclave.payload.messages import transfer_message
 
-ECDSA, ED25519 = "secp256k1-ecdsa", "ed25519"
+ECDSA, ED25519, SCHNORR = "secp256k1-ecdsa", "ed25519", "secp256k1-schnorr"
 TO = "0x" + "52" * 20
 TRANSACTION = {
     "type": 2,
@@ -34,9 +34,19 @@ TRANSACTION = {
 }
 BODIES: dict[str, dict[str, Any]] = {
     "evm_transaction": {"kind": "evm_transaction", "transaction": TRANSACTION},
+    "eip712": {
+        "kind": "eip712",
+        "typed_data": {
+            "types": {"Login": [{"name": "nonce", "type": "uint256"}]},
+            "primaryType": "Login",
+            "domain": {"name": "example"},
+            "message": {"nonce": 1},
+        },
+    },
     "eip191": {"kind": "eip191", "message": b64url(b"hello")},
     "digest": {"kind": "digest", "digest": b64url(bytes(32))},
     "solana_message": {"kind": "solana_message", "message": b64url(transfer_message())},
+    "bitcoin_sighash": {"kind": "bitcoin_sighash", "sighash": b64url(bytes(32))},
     "message": {"kind": "message", "message": b64url(b"hello")},
 }
 
@@ -54,12 +64,13 @@ def code_of(body: Any, usage: str = "evm", spec: str = ECDSA) -> str:
 
 
 ALLOWED = {
-    ("evm", ECDSA): {"evm_transaction", "eip191", "digest"},
+    ("evm", ECDSA): {"evm_transaction", "eip712", "eip191", "digest"},
     ("solana", ED25519): {"solana_message", "message"},
     ("generic", ED25519): {"message"},
     ("generic", ECDSA): {"message", "digest"},
+    ("bitcoin", SCHNORR): {"bitcoin_sighash", "message"},
     ("decrypt", "hpke-x25519"): set(),
-    ("bitcoin", ECDSA): set(),
+    ("unheard-of", ECDSA): set(),
 }
 
 
@@ -71,7 +82,7 @@ def test_kinds_do_not_leak_between_usages(usage: str, spec: str, kind: str) -> N
         payload = parse(BODIES[kind], usage, spec)
         assert payload.kind == kind
         assert (payload.digest is not None) == (spec == ECDSA)
-        assert (payload.message is not None) == (spec == ED25519)
+        assert (payload.message is None) == (spec == ECDSA)
         assert payload.summary
         json.dumps(payload.facts)
     else:
