@@ -122,12 +122,15 @@ async def test_agents_come_and_go(cluster: RunningCluster, keys: dict[str, Certi
         assert made.issuer in {agent.agent for agent in await operator.agents.list(roster=roster)}
         policy = await operator.policies.put(
             "visitors",
-            [{"name": "messages", "effect": "allow", "agents": [made.issuer], "kinds": ["message"]}],
+            [{"name": "messages", "effect": "allow", "agents": [made.issuer], "kinds": ["message", "decrypt"]}],
             roster=roster,
         )
         key = await operator.keys.create("visited", usage="generic", policy=policy.policy)
+        vault = (await operator.keys.create("visited-vault", usage="decrypt", policy=policy.policy)).key
         async with Client.connect(cluster.dev.cluster_file, credentials=made) as visitor:
             await visitor.sign.message(key.key, b"hello")
+            # Partial results are sealed for the request id, which an ECDSA token has only in its low-s form.
+            assert await visitor.decryption.decrypt(vault, await visitor.decryption.encrypt(vault, b"x")) == b"x"
             with pytest.raises(RequestRefusedError):
                 await visitor.keys.get(keys["evm"].key)
             await operator.agents.revoke(made.issuer, roster=roster)
