@@ -7,10 +7,11 @@ changing what one node answers (`faults`) or by taking nodes away.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -176,13 +177,14 @@ class Fabric:
         token: str | None = None,
         body: bytes = b"",
         headers: dict[str, str] | None = None,
-    ) -> tuple[int, bytes, dict[str, str]]:
+    ) -> tuple[int, bytes, Mapping[str, str]]:
         """One HTTP exchange: status, body, headers."""
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        async with self._session.request(method, self.url + path, data=body or None, headers=sent) as answer:
-            return answer.status, await answer.read(), dict(answer.headers)
+        data = io.BytesIO(body) if body else None
+        async with self._session.request(method, self.url + path, data=data, headers=sent) as answer:
+            return answer.status, await answer.read(), answer.headers
 
     async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """As `send`, with the JSON parsed."""
