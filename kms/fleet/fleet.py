@@ -35,7 +35,7 @@ class Fleet:
         self.links = {
             entry.slot: NodeLink(entry.slot, entry.url, on_up=self._up, on_down=self._down) for entry in roster.slots
         }
-        self.nonces = {slot: NoncePool(link) for slot, link in self.links.items()}
+        self._nonces: dict[tuple[str, str], NoncePool] = {}
         self.recheck: Callable[[Iterable[str]], None] = lambda slots: None  # noqa: ARG005  set by the attestation relay
         """Asks for fresh evidence between nodes after one of them refused for lack of trust."""
         self._refresher: asyncio.Task[None] | None = None
@@ -52,6 +52,13 @@ class Fleet:
             self._refresher.cancel()
             await asyncio.gather(self._refresher, return_exceptions=True)
         await asyncio.gather(*(link.close() for link in self.links.values()))
+
+    def nonces(self, slot: str, suite: str) -> NoncePool:
+        """The unused nonce commitments of a node; the pool exists once it is asked for."""
+        pool = self._nonces.get((slot, suite))
+        if pool is None:
+            pool = self._nonces[slot, suite] = NoncePool(self.links[slot], suite)
+        return pool
 
     @property
     def connected(self) -> list[NodeLink]:
@@ -117,7 +124,6 @@ class Fleet:
     def _up(self, link: NodeLink) -> None:
         assert link.status is not None
         self.verdicts.set_boot(link.slot, link.status.boot_counter)
-        self.nonces[link.slot].clear()
         for listener in self.on_up:
             listener(link)
 
@@ -128,5 +134,5 @@ class Fleet:
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
-            for pool in self.nonces.values():
+            for pool in self._nonces.values():
                 pool.refresh()

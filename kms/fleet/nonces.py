@@ -16,31 +16,47 @@ from kms.fleet.link import NodeLink
 BATCH = 64
 """Commitments per fetch: about 2 ms of a node's time."""
 
+BATCH_MAX = 256
+"""Most per fetch, when many requests wait: what a node gives at once."""
+
+FETCHES_MAX = 32
+"""Fetches one request waits for at most: enough for 8192 at once, few enough to notice a node that gives none."""
+
 LOW = 40
 """Fewer than this many start a fetch: covers what arrives while one is on its way."""
 
 AGE_MAX_S = 50.0
 """Oldest commitment used: nodes forget them after 60 s, the difference covers transport and clocks."""
 
-SUITE = "ed25519"
+ED25519 = "ed25519"
+SCHNORR = "secp256k1-schnorr"
 
 
 class NoncePool:
-    """The unused commitments of one node."""
+    """The unused commitments of one node for one ciphersuite."""
 
-    def __init__(self, link: NodeLink) -> None:
+    def __init__(self, link: NodeLink, suite: str = ED25519) -> None:
         self._link = link
+        self._suite = suite
+        self._waiting = 0
         self._ready: deque[tuple[float, NonceCommitment]] = deque()
         self._generation = -1
         self._fetching: asyncio.Task[None] | None = None
 
     async def take(self) -> NonceCommitment:
         """One commitment that nobody else gets; raises LinkError or NodeRefusal if the node gives none."""
-        for _ in range(3):
-            found = self._pop()
-            if found is not None:
-                return found
-            await asyncio.shield(self._fetch())
+        found = self._pop()
+        if found is not None:
+            return found
+        self._waiting += 1
+        try:
+            for _ in range(FETCHES_MAX):
+                await asyncio.shield(self._fetch())
+                found = self._pop()
+                if found is not None:
+                    return found
+        finally:
+            self._waiting -= 1
         raise LinkError(f"{self._link.slot} gave no usable nonces", code="nonces.unavailable")
 
     def refresh(self) -> None:
@@ -48,10 +64,6 @@ class NoncePool:
         self._drop_old()
         if len(self._ready) < LOW and self._link.usable:
             self._fetch().add_done_callback(_consume)
-
-    def clear(self) -> None:
-        """Forget everything: the connection or the boot it belonged to is gone."""
-        self._ready.clear()
 
     def _pop(self) -> NonceCommitment | None:
         self._drop_old()
@@ -76,7 +88,8 @@ class NoncePool:
     async def _fill(self) -> None:
         generation = self._link.generation
         asked = asyncio.get_running_loop().time()
-        reply = await self._link.call("nonces", NoncesRequest(suite=SUITE, count=BATCH))
+        count = min(BATCH_MAX, BATCH + self._waiting)
+        reply = await self._link.call("nonces", NoncesRequest(suite=self._suite, count=count))
         assert isinstance(reply, NoncesReply)
         if generation == self._link.generation:
             self._ready.extend((asked, nonce) for nonce in reply.nonces)

@@ -16,6 +16,7 @@ from enclave.wire import NonceCommitment, Signer, SignReply, SignRequest
 from kms.errors import UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.fleet import Fleet
+from kms.fleet.nonces import ED25519
 from kms.keys import Key
 from kms.observe import logger
 
@@ -45,7 +46,7 @@ async def sign_ed25519(fleet: Fleet, key: Key, *, token: str, body: bytes, messa
             slots = key.in_order(fleet.choose(key.certificate.slots, needed, excluded=trouble.excluded))
         except UnavailableError as error:
             raise trouble.exhausted(error) from None
-        nonces = await asyncio.gather(*(fleet.nonces[slot].take() for slot in slots), return_exceptions=True)
+        nonces = await asyncio.gather(*(fleet.nonces(slot, ED25519).take() for slot in slots), return_exceptions=True)
         if not await trouble.absorb(fleet, dict(zip(slots, nonces, strict=True))):
             continue
         taken = [nonce for nonce in nonces if isinstance(nonce, NonceCommitment)]
