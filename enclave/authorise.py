@@ -72,7 +72,7 @@ def check_sign_policy(node: NodeState, request: Authorised, payload: Payload, no
     """
     if payload.not_after is not None and now > payload.not_after:
         raise RefusedError("the request's own deadline has passed", code="payload.expired")
-    _decide(node, request, payload.kind, payload, now)
+    _decide(node, request, payload.policy_kind, payload, now)
 
 
 def check_decrypt_policy(node: NodeState, request: Authorised, body: DecryptBody, now: int) -> None:

@@ -1,4 +1,4 @@
-"""Sessions between two nodes over an untrusted relay: how a share travels to an assembler.
+"""Sessions between two nodes over an untrusted relay: how shares and rows of dealt shares travel.
 
 Rules kept (specs/channels.md): the session key is sealed to the receiver's attested KEM key and signed by
 the sender's attested identity key; a session has one direction, one pair of boots and an end; every
@@ -32,7 +32,13 @@ INBOUND_PER_SENDER_MAX = 32
 WINDOW = 4096
 """How far behind the newest counter a message may arrive: relays reorder, a tick's frame holds at most this many."""
 
+ROW_BYTES_MAX = 256
+"""Largest row of a protocol between nodes in bytes; threshold ECDSA deals 160."""
+
 _SESSION_BYTES = 16
+_COUNTER_BYTES = 8
+_ROW_HEAD_BYTES = _SESSION_BYTES + _COUNTER_BYTES
+_TAG_BYTES = 16
 _PROTOCOL = b"reconstruct"
 
 
@@ -134,17 +140,7 @@ class Channels:
         Raises RefusedError (`channel.missing`) if this connection has no live session to that boot of the receiver.
         """
         own = self._identity.public
-        session = self._outbound.get((connection, receiver.slot))
-        if session is None or session.receiver != receiver or now > session.expires_at:
-            raise RefusedError(
-                f"no live session with this boot of {receiver.slot}",
-                code="channel.missing",
-                hint="open a channel and deliver the opening, then ask again",
-            )
-        counter = session.counter
-        if counter >= MESSAGES_MAX:
-            raise RefusedError("session is used up", code="channel.missing", hint="open a new channel")
-        session.counter += 1
+        session, counter = self._next(connection, receiver, now)
         sealed = bytearray(share.size + 16)
         session.aead.encrypt_into(
             _nonce(counter), share.view, _associated(context, own, receiver, session.session, counter), sealed
@@ -157,14 +153,7 @@ class Channels:
         Raises RefusedError (`channel.unknown`) or PeerError (`channel.replayed`, `channel.unreadable`).
         """
         own = self._identity.public
-        session = self._inbound.get(sealed.session)
-        if session is None or session.sender != sender or now > session.expires_at:
-            raise RefusedError(
-                f"no live session with this boot of {sender.slot}",
-                code="channel.unknown",
-                hint="deliver the channel opening first",
-            )
-        _check_fresh(session, sealed.counter)
+        session = self._accepted(sealed.session, sender, sealed.counter, now)
         if len(sealed.ciphertext) != 32 + 16:
             raise PeerError("sealed share does not have its stated size", code="channel.unreadable")
         share = Secret.zero(32)
@@ -180,6 +169,73 @@ class Channels:
             raise PeerError("sealed share does not open for this request", code="channel.unreadable") from None
         _mark(session, sealed.counter)
         return share
+
+    def check_open(self, connection: int, receiver: Identity, now: int) -> None:
+        """Raises RefusedError (`channel.missing`) if `seal_row` to this boot of the receiver would."""
+        self._live(connection, receiver, now)
+
+    def seal_row(self, connection: int, receiver: Identity, row: Secret, associated: bytes, now: int) -> bytes:
+        """A row of threshold ECDSA sealed from the arena: session, counter (8 bytes), ciphertext and tag.
+
+        Raises RefusedError (`channel.missing`).
+        """
+        session, counter = self._next(connection, receiver, now)
+        bound = _row_associated(associated, self._identity.public, receiver, session.session, counter)
+        sealed = bytearray(row.size + _TAG_BYTES)
+        session.aead.encrypt_into(_nonce(counter), row.view, bound, sealed)
+        return session.session + counter.to_bytes(_COUNTER_BYTES, "big") + sealed
+
+    def open_row(self, sender: Identity, sealed: bytes, associated: bytes, now: int) -> Secret:
+        """A row opened into the arena, once.
+
+        Raises RefusedError (`channel.unknown`), PeerError (`channel.replayed`), CallerError (`share.unreadable`).
+        """
+        size = len(sealed) - _ROW_HEAD_BYTES - _TAG_BYTES
+        if not 0 < size <= ROW_BYTES_MAX:
+            raise CallerError("sealed row does not have its stated size", code="share.unreadable")
+        name, ciphertext = sealed[:_SESSION_BYTES], sealed[_ROW_HEAD_BYTES:]
+        counter = int.from_bytes(sealed[_SESSION_BYTES:_ROW_HEAD_BYTES], "big")
+        session = self._accepted(name, sender, counter, now)
+        bound = _row_associated(associated, sender, self._identity.public, name, counter)
+        row = Secret.zero(size)
+        try:
+            session.aead.decrypt_into(_nonce(counter), ciphertext, bound, row.view)
+        except InvalidTag:
+            row.wipe()
+            raise CallerError("sealed row does not open", code="share.unreadable") from None
+        _mark(session, counter)
+        return row
+
+    def _live(self, connection: int, receiver: Identity, now: int) -> _Outbound:
+        session = self._outbound.get((connection, receiver.slot))
+        if session is None or session.receiver != receiver or now > session.expires_at:
+            raise RefusedError(
+                f"no live session with this boot of {receiver.slot}",
+                code="channel.missing",
+                hint="open a channel and deliver the opening, then ask again",
+            )
+        return session
+
+    def _next(self, connection: int, receiver: Identity, now: int) -> tuple[_Outbound, int]:
+        """The session and the counter of its next message, used up by this call."""
+        session = self._live(connection, receiver, now)
+        counter = session.counter
+        if counter >= MESSAGES_MAX:
+            raise RefusedError("session is used up", code="channel.missing", hint="open a new channel")
+        session.counter += 1
+        return session, counter
+
+    def _accepted(self, name: bytes, sender: Identity, counter: int, now: int) -> _Inbound:
+        """The session a message says it belongs to, if that message was not accepted before."""
+        session = self._inbound.get(name)
+        if session is None or session.sender != sender or now > session.expires_at:
+            raise RefusedError(
+                f"no live session with this boot of {sender.slot}",
+                code="channel.unknown",
+                hint="deliver the channel opening first",
+            )
+        _check_fresh(session, counter)
+        return session
 
     def disconnect(self, connection: int) -> None:
         """Forget the outbound sessions a gateway connection asked for."""
@@ -225,6 +281,20 @@ def _info(sender: Identity, receiver: Identity, session: bytes) -> bytes:
         receiver.boot_counter.to_bytes(8, "big"),
         receiver.identity_key,
         session,
+    )
+
+
+def _row_associated(associated: bytes, sender: Identity, receiver: Identity, session: bytes, counter: int) -> bytes:
+    """Another tag than a share's, so that neither opens as the other."""
+    return tagged(
+        "sealed-row",
+        associated,
+        sender.slot.encode(),
+        receiver.slot.encode(),
+        sender.boot_counter.to_bytes(8, "big"),
+        receiver.boot_counter.to_bytes(8, "big"),
+        session,
+        counter.to_bytes(8, "big"),
     )
 
 

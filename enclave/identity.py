@@ -6,12 +6,16 @@ has its own tag (enclave.wire.tagged), so that no signature counts for anything 
 
 from __future__ import annotations
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import BadSignatureError
 
 from enclave.secret import Secret
 from enclave.threshold.ceremony_kem import CeremonyKey
 from enclave.wire import Identity
+
+KEY_BYTES, SIGNATURE_BYTES = 32, 64
+"""Sizes of an Ed25519 public key and signature."""
 
 PURPOSE = "serve"
 """Purpose named in the evidence of a node that takes part in operations."""
@@ -51,8 +55,10 @@ class BootIdentity:
 
 def is_signed(identity_key: bytes, signature: bytes, message: bytes) -> bool:
     """Whether `signature` over `message` is of the Ed25519 key `identity_key`."""
+    if len(identity_key) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+        return False
     try:
-        Ed25519PublicKey.from_public_bytes(identity_key).verify(signature, message)
-    except (InvalidSignature, ValueError):
+        crypto_sign_open(signature + message, identity_key)
+    except BadSignatureError:
         return False
     return True

@@ -136,7 +136,7 @@ def _read_slots(fields: Fields, name: str, roster: Roster, *, high: int) -> tupl
 
 
 def _read_shares_needed(fields: Fields, spec: KeySpec, custody: Custody, nodes: tuple[str, ...]) -> int:
-    needed = fields.take("shares_needed")
+    needed = fields.take("shares_needed", spec.shares_needed_default(custody))
     if type(needed) is not int or needed < SHARES_NEEDED_MIN:
         raise CallerError(
             f"expected an integer of at least {SHARES_NEEDED_MIN}",

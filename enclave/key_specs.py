@@ -20,6 +20,10 @@ ASSEMBLERS_MAX = 8
 ASSEMBLERS_DEFAULT = 2
 """Assemblers of a `reconstruct` key whose order names none: one to work, one to take over."""
 
+SHARES_NEEDED_DEFAULT = 3
+SHARES_NEEDED_DOUBLED = 2
+"""T of an order that does not say: 3 of 5, or a quorum of 3 of 5 where signing takes 2T - 1 nodes."""
+
 
 class Custody(StrEnum):
     """Where the private key can exist."""
@@ -33,6 +37,7 @@ class Usage(StrEnum):
 
     EVM = "evm"
     SOLANA = "solana"
+    BITCOIN = "bitcoin"
     GENERIC = "generic"
     DECRYPT = "decrypt"
 
@@ -58,6 +63,12 @@ class KeySpec:
             return 2 * shares_needed - 1
         return shares_needed
 
+    def shares_needed_default(self, custody: Custody) -> int:
+        """T of an order that does not say."""
+        if custody is Custody.THRESHOLD and self.quorum_is_doubled:
+            return SHARES_NEEDED_DOUBLED
+        return SHARES_NEEDED_DEFAULT
+
 
 SPECS: dict[str, KeySpec] = {
     spec.name: spec
@@ -74,10 +85,18 @@ SPECS: dict[str, KeySpec] = {
             name="secp256k1-ecdsa",
             group="secp256k1",
             usages=(Usage.EVM, Usage.GENERIC),
-            custodies=(Custody.RECONSTRUCT,),
+            custodies=(Custody.THRESHOLD, Custody.RECONSTRUCT),
             public_key_bytes=33,
             point_bytes=33,
             quorum_is_doubled=True,
+        ),
+        KeySpec(
+            name="secp256k1-schnorr",
+            group="secp256k1",
+            usages=(Usage.BITCOIN, Usage.GENERIC),
+            custodies=(Custody.THRESHOLD,),
+            public_key_bytes=33,
+            point_bytes=33,
         ),
         KeySpec(
             name="hpke-x25519",

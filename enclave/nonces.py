@@ -8,14 +8,15 @@ that no failure path can lead to a second use.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from enclave.errors import CallerError, RefusedError
-from enclave.threshold.frost import NoncePair, commit
 from enclave.wire import NonceCommitment
 
 OUTSTANDING_MAX = 1024
-"""Unused nonces per connection: twelve seconds of a busy gateway; bounds locked memory to 64 KiB each."""
+"""Unused nonces per connection: twelve seconds of a busy gateway; bounds locked memory to 64 KiB per ciphersuite."""
 
 BATCH_MAX = 256
 """Nonces per call: about 10 ms of work, so that other requests are not held up."""
@@ -24,20 +25,31 @@ LIFETIME_S = 60
 """Seconds an unused nonce stays valid."""
 
 
+class Pair(Protocol):
+    """A secret nonce pair of any ciphersuite."""
+
+    def drop(self) -> None:
+        """Wipe it unused."""
+
+
+P = TypeVar("P", bound=Pair)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Nonce:
+class Nonce(Generic[P]):
     """A published nonce: the secret pair with its commitments, and when it expires (Unix seconds)."""
 
-    pair: NoncePair
+    pair: P
     expires_at: int
 
 
-class NoncePool:
-    """The unused nonces of one connection."""
+class NoncePool(Generic[P]):
+    """The unused nonces of one connection for one ciphersuite; `commit` makes a pair and its two commitments."""
 
-    def __init__(self, boot_counter: int) -> None:
+    def __init__(self, boot_counter: int, commit: Callable[[], tuple[P, bytes, bytes]]) -> None:
         self._prefix = boot_counter.to_bytes(8, "big")
-        self._nonces: dict[bytes, Nonce] = {}
+        self._commit = commit
+        self._nonces: dict[bytes, Nonce[P]] = {}
 
     def publish(self, count: int, now: int) -> list[NonceCommitment]:
         """Up to `count` fresh commitments, fewer when the pool is nearly full.
@@ -54,13 +66,13 @@ class NoncePool:
             )
         published = []
         for _ in range(room):
-            pair, hiding, binding = commit()
+            pair, hiding, binding = self._commit()
             name = self._prefix + os.urandom(16)
             self._nonces[name] = Nonce(pair=pair, expires_at=now + LIFETIME_S)
             published.append(NonceCommitment(name, hiding, binding))
         return published
 
-    def pop(self, name: bytes, now: int) -> NoncePair:
+    def pop(self, name: bytes, now: int) -> P:
         """Remove and return a nonce; raises CallerError (`nonces.unknown`) if it is not here or has expired."""
         nonce = self._nonces.pop(name, None)
         if nonce is not None and nonce.expires_at < now:

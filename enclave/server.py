@@ -40,6 +40,9 @@ QUOTES_WAITING_MAX = 64
 FRAME_BYTES_AIM = 1 << 20
 """Answers are split into frames of about this size, well below the 8 MiB a peer accepts."""
 
+SWEEP_S = 1.0
+"""How often expired secrets are looked for, in seconds."""
+
 REFUSALS_PER_SECOND = 20
 """Refused requests logged per second: a flood must not fill a disk."""
 
@@ -156,6 +159,7 @@ class NodeServer:
         self._quoting: set[asyncio.Task[None]] = set()
         self._platform = ThreadPoolExecutor(max_workers=1, thread_name_prefix="platform")
         self._refusals = (0, 0)
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def protocol(self) -> Connection:
         """Protocol factory for asyncio."""
@@ -194,6 +198,7 @@ class NodeServer:
 
     async def close(self) -> None:
         """Hang up, wait for the platform's last answer."""
+        self._sweeper.cancel()
         for connection in list(self._connections.values()):
             if connection.transport is not None:
                 connection.transport.close()
@@ -231,6 +236,11 @@ class NodeServer:
         if self._ready and not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._work)
+
+    def _sweep(self) -> None:
+        """Let time pass on an idle node, too: what has expired is wiped, not only refused."""
+        self.state.tick(int(time.time()))
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def _one(self, connection: Connection, call: Call) -> None:
         try:

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from attestation.verifier import Verifier
-
 from enclave.ceremonies import Ceremonies
 from enclave.channel import Channels
 from enclave.directory import Directory
+from enclave.ecdsa_sessions import EcdsaSessions
 from enclave.errors import WireError
-from enclave.handlers import attestation, ceremony, decrypt, documents, reconstruct, sign
+from enclave.group.secp256k1 import POINT_BYTES
+from enclave.handlers import attestation, ceremony, decrypt, documents, ecdsa, reconstruct, schnorr, sign
 from enclave.identity import BootIdentity
 from enclave.keys import KeyTable
 from enclave.ledger import Ledger
@@ -26,6 +27,7 @@ from enclave.quotes import QuoteBudget
 from enclave.roster import Roster
 from enclave.seal import SealedStore
 from enclave.tee import Tee
+from enclave.threshold import bip340, frost
 from enclave.verdicts import VerdictTable
 from enclave.wire import EvidenceRequest, Message, Presentation
 
@@ -49,6 +51,10 @@ HANDLERS: dict[str, Handler] = {
     "certificate": documents.certificate,
     "nonces": sign.nonces,
     "sign": sign.sign,
+    "schnorr-sign": schnorr.sign,
+    "ecdsa-start": ecdsa.start,
+    "ecdsa-round": ecdsa.advance,
+    "ecdsa-abort": ecdsa.abort,
     "release": reconstruct.release,
     "assemble": reconstruct.assemble,
     "partial": decrypt.partial,
@@ -99,9 +105,12 @@ class NodeState:
         self.keys = KeyTable(store, slot)
         self.ceremonies = Ceremonies(self.identity, self.keys)
         self.channels = Channels(self.identity)
+        self.ecdsa = EcdsaSessions(self.identity, self.channels)
         self.ledger = Ledger()
         self.quotes = QuoteBudget()
-        self._pools: dict[int, NoncePool] = {}
+        self._pools: dict[int, NoncePool[frost.NoncePair]] = {}
+        self._schnorr_pools: dict[int, NoncePool[bip340.NoncePair]] = {}
+        self._schnorr_nonces = bip340.NonceSource()
         attestation.restore(self, now)
 
     def handle(self, connection: int, verb: str, request: Message, now: int) -> Message:
@@ -126,24 +135,35 @@ class NodeState:
         """Make durable what the handled requests changed; raises StorageError, after which the node must stop."""
         self.store.commit()
 
-    def pool(self, connection: int) -> NoncePool:
-        """The nonce pool of a connection."""
+    def pool(self, connection: int) -> NoncePool[frost.NoncePair]:
+        """The Ed25519 nonces of a connection."""
         pool = self._pools.get(connection)
         if pool is None:
-            pool = self._pools[connection] = NoncePool(self.identity.public.boot_counter)
+            pool = self._pools[connection] = NoncePool(self.identity.public.boot_counter, frost.commit)
+        return pool
+
+    def schnorr_pool(self, connection: int) -> NoncePool[bip340.NoncePair]:
+        """The BIP-340 nonces of a connection."""
+        pool = self._schnorr_pools.get(connection)
+        if pool is None:
+            pool = NoncePool(self.identity.public.boot_counter, self._schnorr_commit)
+            self._schnorr_pools[connection] = pool
         return pool
 
     def disconnect(self, connection: int) -> None:
-        """Forget what was tied to a connection: its nonces and the sessions opened for it."""
-        pool = self._pools.pop(connection, None)
-        if pool is not None:
-            pool.wipe()
+        """Forget what was tied to a connection: its nonces, its signing attempts and the sessions opened for it."""
+        for pool in (self._pools.pop(connection, None), self._schnorr_pools.pop(connection, None)):
+            if pool is not None:
+                pool.wipe()
+        self.ecdsa.disconnect(connection)
         self.channels.disconnect(connection)
+        self.verdicts.disconnect(connection)
 
     def close(self) -> None:
         """Wipe every secret in memory and close the store."""
-        for connection in list(self._pools):
+        for connection in {*self._pools, *self._schnorr_pools}:
             self.disconnect(connection)
+        self.ecdsa.wipe()
         self.ceremonies.wipe()
         self.keys.wipe()
         self.identity.wipe()
@@ -152,4 +172,9 @@ class NodeState:
     def tick(self, now: int) -> int:
         """`now`, but never before what was seen: a clock set back must not revive what has expired."""
         self._clock = max(self._clock, now)
+        self.ecdsa.expire(self._clock)
         return self._clock
+
+    def _schnorr_commit(self) -> tuple[bip340.NoncePair, bytes, bytes]:
+        pair, public = self._schnorr_nonces.commit()
+        return pair, public[:POINT_BYTES], public[POINT_BYTES:]

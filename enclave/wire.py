@@ -255,14 +255,14 @@ class CertificateSignature(Message, frozen=True):
 
 
 class NoncesRequest(Message, frozen=True):
-    """Ask for `count` fresh nonce commitments of a ciphersuite (`ed25519`)."""
+    """Ask for `count` fresh nonce commitments of a ciphersuite (`ed25519`, `secp256k1-schnorr`)."""
 
     suite: str
     count: int
 
 
 class NonceCommitment(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A one-use nonce: its id and the two public commitments (RFC 9591 section 5.1)."""
+    """A one-use nonce: its id and the two public commitments (RFC 9591 section 5.1; R1 and R2 of BIP-445)."""
 
     nonce: bytes
     hiding: bytes
@@ -297,6 +297,56 @@ class SignReply(Message, frozen=True):
 
     share: bytes
     group_commitment: bytes
+
+
+class SchnorrSignRequest(Message, frozen=True):
+    """Ask for a BIP-340 signature share; `aggregate_nonce` is the sum of all signers' commitments (66 bytes)."""
+
+    token: str
+    body: bytes
+    nonce: bytes
+    signers: list[str]
+    aggregate_nonce: bytes
+
+
+class SchnorrSignReply(Message, frozen=True):
+    """A signature share (32-byte big-endian scalar)."""
+
+    share: bytes
+
+
+class EcdsaStart(Message, frozen=True):
+    """Round 1 of threshold ECDSA: the request, exactly 2T - 1 signers, and which attempt of this request it is."""
+
+    token: str
+    body: bytes
+    signers: list[str]
+    attempt: int
+
+
+class EcdsaMessage(Message, frozen=True):
+    """One signer's message of one round; signed over ecdsa_message_bytes()."""
+
+    session: bytes
+    round: int
+    slot: str
+    boot_counter: int
+    payload: bytes
+    signature: bytes
+
+
+class EcdsaRound(Message, frozen=True):
+    """Rounds 2 to 4: all signers' messages of the round before."""
+
+    session: bytes
+    round: int
+    messages: list[EcdsaMessage]
+
+
+class EcdsaAbort(Message, frozen=True):
+    """Give up an attempt: what is left of it is wiped."""
+
+    session: bytes
 
 
 class ReleaseRequest(Message, frozen=True):
@@ -366,6 +416,10 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "certificate": (CertificateRequest, CertificateSignature),
     "nonces": (NoncesRequest, NoncesReply),
     "sign": (SignRequest, SignReply),
+    "schnorr-sign": (SchnorrSignRequest, SchnorrSignReply),
+    "ecdsa-start": (EcdsaStart, EcdsaMessage),
+    "ecdsa-round": (EcdsaRound, EcdsaMessage),
+    "ecdsa-abort": (EcdsaAbort, Empty),
     "release": (ReleaseRequest, SealedShare),
     "assemble": (AssembleRequest, AssembleReply),
     "partial": (PartialRequest, PartialReply),
@@ -465,6 +519,18 @@ def ceremony_message_bytes(message: CeremonyMessage) -> bytes:
     """What the sender of a ceremony message signs."""
     return tagged(
         "ceremony-message",
+        message.session,
+        message.round.to_bytes(4, "big"),
+        message.slot.encode(),
+        message.boot_counter.to_bytes(8, "big"),
+        message.payload,
+    )
+
+
+def ecdsa_message_bytes(message: EcdsaMessage) -> bytes:
+    """What a signer of threshold ECDSA signs for each round."""
+    return tagged(
+        "ecdsa-message",
         message.session,
         message.round.to_bytes(4, "big"),
         message.slot.encode(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from enclave.authorise import authorise_use, check_members, check_own_part, check_sign_policy, take_attempt
 from enclave.errors import CallerError
 from enclave.payload.sign import parse_sign_body
+from enclave.schnorr_key import SPEC as SCHNORR_SUITE
 from enclave.threshold.frost import sign as sign_frost
 from enclave.tokens import Act
 from enclave.wire import NoncesReply, NoncesRequest, SignReply, SignRequest
@@ -19,9 +20,11 @@ SUITE = "ed25519"
 
 
 def nonces(node: NodeState, connection: int, request: NoncesRequest, now: int) -> NoncesReply:
-    """Fresh one-use commitments for this connection."""
+    """Fresh one-use commitments for this connection; each ciphersuite has its own."""
+    if request.suite == SCHNORR_SUITE:
+        return NoncesReply(nonces=node.schnorr_pool(connection).publish(request.count, now))
     if request.suite != SUITE:
-        raise CallerError(f"expected suite {SUITE}", code="nonces.suite")
+        raise CallerError(f"expected suite {SUITE} or {SCHNORR_SUITE}", code="nonces.suite")
     return NoncesReply(nonces=node.pool(connection).publish(request.count, now))
 
 

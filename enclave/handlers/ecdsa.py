@@ -1,0 +1,84 @@
+"""Verbs of threshold ECDSA: ecdsa-start, ecdsa-round, ecdsa-abort (specs/threshold-ecdsa.md section 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from enclave.authorise import authorise_use, check_members, check_own_part, check_sign_policy, take_attempt
+from enclave.ecdsa_sessions import Attempt
+from enclave.errors import CallerError, RefusedError, VerdictError
+from enclave.key_specs import Custody
+from enclave.ledger import ATTEMPTS_MAX
+from enclave.payload.sign import parse_sign_body
+from enclave.tokens import Act
+from enclave.wire import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart, Empty
+
+if TYPE_CHECKING:
+    from enclave.state import NodeState
+
+PURPOSE = b"ecdsa"
+SPEC = "secp256k1-ecdsa"
+
+
+def start(node: NodeState, connection: int, request: EcdsaStart, now: int) -> EcdsaMessage:
+    """Round 1, once this node has judged the request, the payload and every signer itself."""
+    authorised = authorise_use(node, request.token, request.body, Act.SIGN, now)
+    key = authorised.key.certificate
+    if key.spec != SPEC:
+        raise CallerError(f"a {key.spec} key does not sign by threshold ECDSA", code="key.spec")
+    if key.custody is not Custody.THRESHOLD:
+        raise RefusedError(f"custody of this key is {key.custody}", code="key.custody")
+    payload = parse_sign_body(request.body, key.usage, key.spec)
+    assert payload.digest is not None
+    check_sign_policy(node, authorised, payload, now)
+    if len(request.signers) != key.signing_quorum:
+        # With more, parts of them could be shown different messages.
+        raise CallerError(f"expected exactly {key.signing_quorum} signers", code="signers.count")
+    if not 1 <= request.attempt <= ATTEMPTS_MAX:
+        raise CallerError(f"expected an attempt number of 1 to {ATTEMPTS_MAX}", code="ecdsa.attempt")
+    indices = check_members(node, authorised, request.signers, now)
+    check_own_part(node, request.signers)
+    attempt = node.ecdsa.open(
+        connection,
+        key=authorised.key,
+        issuer=authorised.token.issuer,
+        members={
+            index: node.verdicts.identity(slot, now) for index, slot in zip(indices, request.signers, strict=True)
+        },
+        digest=payload.digest,
+        request_id=authorised.token.request_id,
+        attempt=request.attempt,
+        token_expires_at=authorised.token.expires_at,
+        now=now,
+    )
+    take_attempt(node, authorised, PURPOSE, now)
+    return node.ecdsa.begin(attempt)
+
+
+def advance(node: NodeState, connection: int, request: EcdsaRound, now: int) -> EcdsaMessage:
+    """Rounds 2 to 4, while what `start` relied on still holds."""
+    attempt = node.ecdsa.find(connection, request.session)
+    try:
+        _check_still_allowed(node, attempt, now)
+    except BaseException:
+        node.ecdsa.abort(connection, request.session)
+        raise
+    return node.ecdsa.advance(attempt, request.round, request.messages, now)
+
+
+def abort(node: NodeState, connection: int, request: EcdsaAbort, _now: int) -> Empty:
+    """Wipe an attempt that the gateway has given up."""
+    node.ecdsa.abort(connection, request.session)
+    return Empty()
+
+
+def _check_still_allowed(node: NodeState, attempt: Attempt, now: int) -> None:
+    """A revocation between two rounds stops the release."""
+    for member in attempt.members.values():
+        if node.verdicts.identity(member.slot, now) != member:
+            raise VerdictError(f"{member.slot} has another identity than at the start", code="attestation-stale")
+    if not node.directory.is_enabled(attempt.key.certificate.key):
+        raise RefusedError("key is disabled", code="key.disabled")
+    agent = node.directory.agent(attempt.issuer)
+    if agent is not None and agent.state != "active":
+        raise RefusedError("agent is revoked", code="agent.revoked")

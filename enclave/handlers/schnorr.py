@@ -1,0 +1,47 @@
+"""Verb of BIP-340 signing: schnorr-sign (BIP-445; enclave.threshold.bip340)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from enclave.authorise import authorise_use, check_members, check_own_part, check_sign_policy, take_attempt
+from enclave.errors import CallerError
+from enclave.payload.sign import parse_sign_body
+from enclave.schnorr_key import SPEC, signer_set, tweaks_of
+from enclave.threshold.bip340 import sign_share
+from enclave.tokens import Act
+from enclave.wire import SchnorrSignReply, SchnorrSignRequest
+
+if TYPE_CHECKING:
+    from enclave.state import NodeState
+
+PURPOSE = b"schnorr-sign"
+
+
+def sign(node: NodeState, connection: int, request: SchnorrSignRequest, now: int) -> SchnorrSignReply:
+    """This node's signature share over the payload it parsed itself from the agent's body."""
+    authorised = authorise_use(node, request.token, request.body, Act.SIGN, now)
+    key = authorised.key.certificate
+    if key.spec != SPEC:
+        raise CallerError(f"a {key.spec} key makes no BIP-340 signatures", code="key.spec")
+    payload = parse_sign_body(request.body, key.usage, key.spec)
+    assert payload.message is not None
+    check_sign_policy(node, authorised, payload, now)
+    check_members(node, authorised, request.signers, now)
+    check_own_part(node, request.signers)
+    take_attempt(node, authorised, PURPOSE, now)
+    # Popped before anything is computed: whatever fails from here on, this nonce is gone.
+    nonce = node.schnorr_pool(connection).pop(request.nonce, now)
+    try:
+        share = sign_share(
+            signers=signer_set(key, request.signers),
+            index=authorised.key.index,
+            share=authorised.key.share,
+            message=payload.message,
+            aggregate_nonce=request.aggregate_nonce,
+            nonce=nonce,
+            tweaks=tweaks_of(key),
+        )
+    finally:
+        nonce.drop()
+    return SchnorrSignReply(share=share)
