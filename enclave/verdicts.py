@@ -30,8 +30,8 @@ UNAVAILABLE = "attestation-unavailable"
 NONCE_S = 60
 """Seconds a challenge nonce is accepted."""
 
-NONCES_MAX = 1024
-"""Challenge nonces outstanding at once; the oldest is forgotten first."""
+NONCES_MAX = 256
+"""Challenge nonces outstanding per connection: one per peer and round; a flood displaces only its own."""
 
 EVIDENCE_S_MAX = 24 * 3600
 """Seconds evidence of a signer counts."""
@@ -64,7 +64,7 @@ class VerdictTable:
     def __init__(self, *, roster: Roster, verifier: Verifier) -> None:
         self._roster = roster
         self._verifier = verifier
-        self._nonces: dict[bytes, int] = {}
+        self._nonces: dict[int, dict[bytes, int]] = {}
         self._rows: dict[str, _Row] = {}
         self.collateral: Collateral | None = None
         self.snapshot: RegistrySnapshot | None = None
@@ -104,22 +104,27 @@ class VerdictTable:
 
     # --- evidence ------------------------------------------------------------------------------------
 
-    def challenge(self, now: int) -> bytes:
-        """A fresh 32-byte nonce, good once within 60 s."""
-        for nonce in [nonce for nonce, expires_at in self._nonces.items() if expires_at < now]:
-            del self._nonces[nonce]
-        while len(self._nonces) >= NONCES_MAX:
-            del self._nonces[next(iter(self._nonces))]
+    def challenge(self, connection: int, now: int) -> bytes:
+        """A fresh 32-byte nonce for one gateway connection, good once within 60 s."""
+        nonces = self._nonces.setdefault(connection, {})
+        for nonce in [nonce for nonce, expires_at in nonces.items() if expires_at < now]:
+            del nonces[nonce]
+        while len(nonces) >= NONCES_MAX:
+            del nonces[next(iter(nonces))]
         nonce = os.urandom(32)
-        self._nonces[nonce] = now + NONCE_S
+        nonces[nonce] = now + NONCE_S
         return nonce
 
-    def judge(self, presentation: Presentation, now: int) -> PeerVerdict:
+    def disconnect(self, connection: int) -> None:
+        """Forget the nonces of a connection that is gone."""
+        self._nonces.pop(connection, None)
+
+    def judge(self, connection: int, presentation: Presentation, now: int) -> PeerVerdict:
         """Judge fresh evidence and return its verdict; a failure never displaces evidence that is trusted.
 
-        Raises CallerError (`nonce.unknown`) if it answers no live nonce of this node.
+        Raises CallerError (`nonce.unknown`) if it answers no live nonce this connection asked for.
         """
-        nonce = self._take_nonce(presentation, now)
+        nonce = self._take_nonce(connection, presentation, now)
         identity = presentation.identity
         held = self._rows.get(identity.slot)
         row = _Row(presentation=presentation, nonce=nonce, received_at=now)
@@ -212,13 +217,14 @@ class VerdictTable:
                 "this node's clock is behind a verified registry checkpoint", code="clock-skew", hint="fix its clock"
             )
 
-    def _take_nonce(self, presentation: Presentation, now: int) -> bytes:
+    def _take_nonce(self, connection: int, presentation: Presentation, now: int) -> bytes:
+        nonces = self._nonces.get(connection, {})
         for nonce in presentation.nonces:
-            expires_at = self._nonces.pop(nonce, None)
+            expires_at = nonces.pop(nonce, None)
             if expires_at is not None and expires_at >= now:
                 return nonce
         raise CallerError(
-            "presentation answers no live nonce of this node", code="nonce.unknown", hint="ask for a challenge first"
+            "presentation answers no live nonce of this node and connection", code="nonce.unknown", hint="ask for a challenge first"
         )
 
     def _judge_all(self, now: int) -> None:

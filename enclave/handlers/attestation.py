@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 VERSION = "1"
 """Version of the verbs this node speaks."""
 
+OWN = 0
+"""The connection number of the node itself; real ones count from 1."""
+
 
 def status(node: NodeState, _connection: int, _request: Empty, now: int) -> Status:
     """What this node says of itself; informative only."""
@@ -47,9 +50,9 @@ def status(node: NodeState, _connection: int, _request: Empty, now: int) -> Stat
     )
 
 
-def challenge(node: NodeState, _connection: int, _request: Empty, now: int) -> ChallengeReply:
-    """A nonce a peer's evidence has to answer."""
-    return ChallengeReply(nonce=node.verdicts.challenge(now))
+def challenge(node: NodeState, connection: int, _request: Empty, now: int) -> ChallengeReply:
+    """A nonce a peer's evidence has to answer, over the same connection."""
+    return ChallengeReply(nonce=node.verdicts.challenge(connection, now))
 
 
 def begin_evidence(node: NodeState, request: EvidenceRequest, now: int) -> tuple[list[bytes], bytes]:
@@ -61,7 +64,7 @@ def begin_evidence(node: NodeState, request: EvidenceRequest, now: int) -> tuple
     if not node.quotes.take(now):
         raise RefusedError("too many quotes asked for", code="evidence.rate", hint="batch nonces, retry in a second")
     nonce_root(request.nonces)
-    nonces = [*request.nonces, node.verdicts.challenge(now)]
+    nonces = [*request.nonces, node.verdicts.challenge(OWN, now)]
     if len(nonces) > NONCES_MAX:
         nonces = request.nonces  # a full batch: this node judges itself by the next one
     return nonces, report_data(node.identity.public, nonce_root(nonces))
@@ -71,7 +74,7 @@ def finish_evidence(node: NodeState, nonces: list[bytes], evidence: bytes, now: 
     """The presentation, judged by this node itself as well."""
     presentation = Presentation(identity=node.identity.public, nonces=nonces, evidence=evidence)
     with contextlib.suppress(CallerError):  # no own nonce in a full batch
-        node.verdicts.judge(presentation, now)
+        node.verdicts.judge(OWN, presentation, now)
     return presentation
 
 
@@ -81,9 +84,9 @@ def evidence(node: NodeState, _connection: int, request: EvidenceRequest, now: i
     return finish_evidence(node, nonces, node.tee.quote(bound), now)
 
 
-def present(node: NodeState, _connection: int, request: Presentation, now: int) -> PeerVerdict:
+def present(node: NodeState, connection: int, request: Presentation, now: int) -> PeerVerdict:
     """Judge a peer's evidence."""
-    return node.verdicts.judge(request, now)
+    return node.verdicts.judge(connection, request, now)
 
 
 def verdicts(node: NodeState, _connection: int, _request: Empty, now: int) -> VerdictsReply:

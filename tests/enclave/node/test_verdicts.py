@@ -80,15 +80,27 @@ def test_a_presentation_for_another_verifier_is_not_taken(world: World) -> None:
     assert code_of(world.call, "node-1", "present", world.evidence("node-2", "node-3")) == "nonce.unknown"
 
 
-def test_outstanding_nonces_are_bounded(world: World) -> None:
-    """Asking for challenges without end forgets the oldest and grows nothing."""
-    world.start("node-1")
-    first = world.call("node-1", "challenge").nonce
+def test_a_flood_of_challenges_displaces_only_its_own(world: World) -> None:
+    """Outstanding nonces are bounded per connection, so nobody can push out another gateway's."""
+    world.start("node-1", "node-2")
+    world.push()
+    presentation = world.evidence("node-2", "node-1")
+    first = world.call("node-1", "challenge", connection=2).nonce
     for _ in range(NONCES_MAX):
-        world.call("node-1", "challenge")
-    node = world.nodes["node-1"]
-    assert len(node.verdicts._nonces) == NONCES_MAX
-    assert first not in node.verdicts._nonces
+        world.call("node-1", "challenge", connection=2)
+    theirs = world.call("node-2", "evidence", EvidenceRequest(nonces=[first]))
+    assert code_of(world.call, "node-1", "present", theirs, connection=2) == "nonce.unknown"
+    assert world.call("node-1", "present", presentation).result == "trusted"
+
+
+def test_a_nonce_belongs_to_its_connection(world: World) -> None:
+    """A presentation comes back where its nonce was asked for, and not after that connection has gone."""
+    world.start("node-1", "node-2")
+    world.push()
+    presentation = world.evidence("node-2", "node-1")
+    assert code_of(world.call, "node-1", "present", presentation, connection=2) == "nonce.unknown"
+    world.nodes["node-1"].disconnect(1)
+    assert code_of(world.call, "node-1", "present", presentation) == "nonce.unknown"
 
 
 def test_quotes_are_rate_limited(world: World) -> None:
