@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from enclave.addresses import parse_evm_address, parse_solana_address
 from enclave.errors import CallerError
@@ -16,23 +18,44 @@ LIST_MAX = 4096
 _AMOUNT = re.compile(r"0|[1-9][0-9]{0,77}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Words: TypeAlias = "str | Callable[[], str]"
+"""A text, or how to make it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
-    """One condition, whether it holds, and what was expected and found."""
+    """One condition, whether it holds, and what was expected and found.
+
+    Words are made only when somebody reads them: a decision is on the path of every signature, and
+    spelling one address costs more than all comparisons of a rule.
+    """
 
     leaf: str
     holds: bool
-    detail: str
+    words: Words
+
+    @property
+    def detail(self) -> str:
+        """What was expected and found, for people."""
+        return self.words if isinstance(self.words, str) else self.words()
 
 
-def listed(leaf: str, holds: bool, what: str) -> Check:
-    """A check against a list."""
-    return Check(leaf=leaf, holds=holds, detail=f"{what} {'is' if holds else 'is not'} in the list")
+def listed(leaf: str, holds: bool, what: str, value: object = "", spell: Callable[[Any], str] = str) -> Check:
+    """A check against a list: `value`, spelt by `spell`, is a `what`."""
+    return Check(leaf, holds, partial(_listed, holds, what, value, spell))
 
 
 def capped(leaf: str, found: int, cap: int, unit: str) -> Check:
     """A check against a cap."""
-    return Check(leaf=leaf, holds=found <= cap, detail=f"{found} {unit}, at most {cap}")
+    return Check(leaf, found <= cap, partial(_capped, found, cap, unit))
+
+
+def _listed(holds: bool, what: str, value: object, spell: Callable[[Any], str]) -> str:
+    return f"{what} {spell(value)}".rstrip() + (" is in the list" if holds else " is not in the list")
+
+
+def _capped(found: int, cap: int, unit: str) -> str:
+    return f"{found} {unit}, at most {cap}"
 
 
 def read_amount(fields: Fields, name: str) -> int | None:

@@ -123,18 +123,18 @@ def _trace(rule: Rule, request: Request) -> RuleTrace:
 def _subject(rule: Rule, request: Request) -> Iterator[Check]:
     """Who, which key, which kind, when: the same for both effects."""
     if rule.kinds is not None:
-        yield Check(leaf="kinds", holds=request.kind in rule.kinds, detail=f"kind {request.kind}")
+        yield Check("kinds", request.kind in rule.kinds, f"kind {request.kind}")
     if rule.agents is not None:
-        yield Check(leaf="agents", holds=request.agent in rule.agents, detail=f"requested by {request.agent}")
+        yield Check("agents", request.agent in rule.agents, f"requested by {request.agent}")
     elif not rule.denies:
         # Operators use keys only where a rule names them.
-        yield Check(leaf="agents", holds=request.agent.startswith("agt_"), detail=f"requested by {request.agent}")
+        yield Check("agents", request.agent.startswith("agt_"), f"requested by {request.agent}")
     if rule.keys is not None:
-        yield Check(leaf="keys", holds=request.key in rule.keys, detail=f"key {request.key}")
+        yield Check("keys", request.key in rule.keys, f"key {request.key}")
     if rule.time is not None:
         # Without a clock the cautious answer: an allow rule does not apply, a deny rule does.
         holds = rule.denies if request.now is None else rule.time.holds(request.now)
-        yield Check(leaf="time", holds=holds, detail=f"at {request.now}")
+        yield Check("time", holds, f"at {request.now}")
 
 
 def _allows(rule: Rule, request: Request) -> Iterator[Check]:
@@ -145,9 +145,9 @@ def _allows(rule: Rule, request: Request) -> Iterator[Check]:
                 yield _unreadable("decrypt")
             elif payload.recipient is None:
                 detail = "without a recipient the gateway sees the plaintext"
-                yield Check(leaf="plaintext_to_gateway", holds=rule.plaintext_to_gateway, detail=detail)
+                yield Check("plaintext_to_gateway", rule.plaintext_to_gateway, detail)
         case "digest":
-            yield Check(leaf="digest", holds=rule.digest, detail="a digest cannot be read by policy")
+            yield Check("digest", rule.digest, "a digest cannot be read by policy")
         case "evm_transaction":
             if isinstance(payload, Payload) and payload.transaction is not None:
                 yield from (rule.evm or _EVM_ANY).checks(payload.transaction)
@@ -169,11 +169,11 @@ def _touches(rule: Rule, request: Request) -> Iterator[Check]:
     """What a deny rule looks at; a payload that was not parsed counts as touched."""
     payload = request.payload
     if rule.evm is not None:
-        yield Check(leaf="evm", holds=request.kind in EVM_KINDS, detail=f"kind {request.kind}")
+        yield Check("evm", request.kind in EVM_KINDS, f"kind {request.kind}")
         if isinstance(payload, Payload):
             yield from _touches_evm(rule.evm, payload)
     if rule.solana is not None:
-        yield Check(leaf="solana", holds=request.kind == "solana_message", detail=f"kind {request.kind}")
+        yield Check("solana", request.kind == "solana_message", f"kind {request.kind}")
         if isinstance(payload, Payload) and payload.solana is not None:
             yield from rule.solana.touches(payload.solana)
 
@@ -188,4 +188,4 @@ def _touches_evm(leaf: EvmLeaf, payload: Payload) -> Iterator[Check]:
 
 
 def _unreadable(leaf: str) -> Check:
-    return Check(leaf=leaf, holds=False, detail="the payload was not parsed")
+    return Check(leaf, False, "the payload was not parsed")

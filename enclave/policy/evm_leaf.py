@@ -63,12 +63,12 @@ class EvmLeaf:
     def checks(self, transaction: EvmTransaction) -> Iterator[Check]:
         """Every condition of an allow rule on a transaction."""
         if self.chain_ids is not None:
-            yield listed("evm.chain_ids", transaction.chain_id in self.chain_ids, f"chain {transaction.chain_id}")
+            yield listed("evm.chain_ids", transaction.chain_id in self.chain_ids, "chain", transaction.chain_id)
         if transaction.data and transaction.to in (self.tokens or {}):
             move = transaction.token_move
             if move is None:
                 detail = "a call of a listed token that is no plain transfer or approval"
-                yield Check(leaf="evm.tokens", holds=False, detail=detail)
+                yield Check("evm.tokens", False, detail)
             else:
                 yield from self._moves([move])
         else:
@@ -78,20 +78,20 @@ class EvmLeaf:
         if self.fee_max is not None:
             yield capped("evm.fee_max", transaction.fee_max, self.fee_max, "wei of fees")
         if transaction.authorizations:
-            yield Check(leaf="evm.set_code", holds=self.set_code, detail="transaction delegates an account to code")
+            yield Check("evm.set_code", self.set_code, "transaction delegates an account to code")
 
     def typed_checks(self, data: TypedData, moves: Sequence[TokenMove]) -> Iterator[Check]:
         """Every condition of an allow rule on typed data."""
         if self.chain_ids is not None:
-            yield listed("evm.chain_ids", data.chain_id in self.chain_ids, f"chain {data.chain_id}")
+            yield listed("evm.chain_ids", data.chain_id in self.chain_ids, "chain", data.chain_id)
         if self.contracts is not None:
             contract = data.verifying_contract
-            yield listed("evm.contracts", contract in self.contracts, f"contract {_text(contract)}")
+            yield listed("evm.contracts", contract in self.contracts, "contract", contract, _text)
         if moves:
             yield from self._moves(moves)
         else:
-            found = f"typed data {data.primary_type[:64]}"
-            yield listed("evm.primary_types", data.primary_type in self.primary_types, found)
+            named = data.primary_type in self.primary_types
+            yield listed("evm.primary_types", named, "typed data", data.primary_type[:64])
 
     def touches(self, chain_id: int | None, reached: Sequence[bytes | None], selector: bytes) -> Iterator[Check]:
         """Every condition of a deny rule: it applies when all of them hold.
@@ -101,40 +101,42 @@ class EvmLeaf:
         """
         if self.chain_ids is not None:
             # Typed data without a chain id is valid on every chain.
-            yield listed("evm.chain_ids", chain_id is None or chain_id in self.chain_ids, f"chain {chain_id}")
+            yield listed("evm.chain_ids", chain_id is None or chain_id in self.chain_ids, "chain", chain_id)
         if self.recipients is not None:
             touched = any(address in self.recipients for address in reached)
             yield listed("evm.recipients", touched, "one of the recipients")
         if self.selectors:
-            yield listed("evm.selectors", selector in self.selectors, f"selector 0x{selector.hex()}")
+            yield listed("evm.selectors", selector in self.selectors, "selector", selector, _hex)
 
     def _call(self, transaction: EvmTransaction) -> Iterator[Check]:
         if transaction.to is None:
-            yield Check(leaf="evm.contract_creation", holds=self.contract_creation, detail="creates a contract")
+            yield Check("evm.contract_creation", self.contract_creation, "creates a contract")
             return
         if self.recipients is not None:
-            yield listed("evm.recipients", transaction.to in self.recipients, f"recipient {_text(transaction.to)}")
-        found = "0x" + transaction.selector.hex()
+            yield listed("evm.recipients", transaction.to in self.recipients, "recipient", transaction.to, _text)
         if self.selectors and transaction.data:
-            yield listed("evm.selectors", transaction.selector in self.selectors, f"selector {found}")
+            allowed = transaction.selector in self.selectors
+            yield listed("evm.selectors", allowed, "selector", transaction.selector, _hex)
         else:
             holds = self.data_any or not transaction.data
-            detail = "call data is empty or allowed" if holds else f"call data (selector {found}) is not allowed"
-            yield Check(leaf="evm.data", holds=holds, detail=detail)
+            words = (
+                "call data is empty or allowed" if holds else f"call data ({_hex(transaction.selector)}) is not allowed"
+            )
+            yield Check("evm.data", holds, words)
 
     def _moves(self, moves: Sequence[TokenMove]) -> Iterator[Check]:
         totals: dict[bytes, int] = {}
         for move in moves:
             terms = (self.tokens or {}).get(move.token)
             if terms is None:
-                yield listed("evm.tokens", False, f"token {_text(move.token)}")
+                yield listed("evm.tokens", False, "token", move.token, _text)
                 continue
             if move.kind is MoveKind.APPROVAL:
-                yield Check(leaf="evm.tokens.approvals", holds=terms.approvals, detail="approves a spender")
+                yield Check("evm.tokens.approvals", terms.approvals, "approves a spender")
             recipients = self.recipients if terms.recipients is None else terms.recipients
             if recipients is not None:
-                found = f"recipient {_text(move.recipient)}"
-                yield listed("evm.tokens.recipients", move.recipient in recipients, found)
+                allowed = move.recipient in recipients
+                yield listed("evm.tokens.recipients", allowed, "recipient", move.recipient, _text)
             totals[move.token] = totals.get(move.token, 0) + move.amount
             if terms.amount_max is not None:
                 yield capped("evm.tokens.amount_max", totals[move.token], terms.amount_max, "base units")
@@ -191,3 +193,7 @@ def _read_selectors(fields: Fields) -> frozenset[bytes]:
 
 def _text(address: bytes | None) -> str:
     return "none" if address is None else checksum_address(address)
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()

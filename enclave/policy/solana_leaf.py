@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from enclave.addresses import solana_address
 from enclave.fields import Fields
@@ -67,28 +68,28 @@ class SolanaLeaf:
     def _effect(self, effect: Effect) -> Iterator[Check]:
         if self.programs is not None:
             named = effect.program in self.programs
-            yield listed("solana.programs", named, f"program {solana_address(effect.program)}")
+            yield listed("solana.programs", named, "program", effect.program, solana_address)
         if effect.kind is EffectKind.OPAQUE and self.programs is None:
-            detail = f"program {solana_address(effect.program)} is not understood and not named"
-            yield Check(leaf="solana.programs", holds=False, detail=detail)
+            yield Check("solana.programs", False, partial(_opaque, effect))
         if effect.kind is EffectKind.OTHER:
-            detail = f"instruction {effect.name} of {solana_address(effect.program)} is not a plain transfer"
-            yield Check(leaf="solana.instructions", holds=self.instructions_any, detail=detail)
+            yield Check("solana.instructions", self.instructions_any, partial(_not_plain, effect))
         if effect.kind is EffectKind.TRANSFER and self.recipients is not None:
-            yield listed("solana.recipients", effect.recipient in self.recipients, _paid(effect))
+            yield listed(
+                "solana.recipients", effect.recipient in self.recipients, "recipient", effect.recipient, _account
+            )
         if effect.kind is EffectKind.TOKEN_TRANSFER:
             yield self._token(effect)
 
     def _token(self, effect: Effect) -> Check:
         if self.tokens_any:
             allowed = self.recipients is None or effect.recipient in self.recipients
-            return listed("solana.recipients", allowed, _paid(effect))
+            return listed("solana.recipients", allowed, "recipient", effect.recipient, _account)
         terms = (self.tokens or {}).get(effect.mint or b"")
         if terms is None:
-            return Check(leaf="solana.tokens", holds=False, detail="token is not named by the rule or by the message")
+            return Check("solana.tokens", False, "token is not named by the rule or by the message")
         recipients = self.recipients if terms.recipients is None else terms.recipients
         allowed = recipients is None or effect.recipient in recipients
-        return listed("solana.tokens.recipients", allowed, _paid(effect))
+        return listed("solana.tokens.recipients", allowed, "recipient", effect.recipient, _account)
 
     def _amounts(self, effects: tuple[Effect, ...]) -> Iterator[Check]:
         for mint, terms in (self.tokens or {}).items():
@@ -132,6 +133,13 @@ def _read_tokens(fields: Fields) -> dict[bytes, TokenTerms]:
     return tokens
 
 
-def _paid(effect: Effect) -> str:
-    known = "from a lookup table" if effect.recipient is None else solana_address(effect.recipient)
-    return f"recipient {known}"
+def _account(account: bytes | None) -> str:
+    return "from a lookup table" if account is None else solana_address(account)
+
+
+def _opaque(effect: Effect) -> str:
+    return f"program {solana_address(effect.program)} is not understood and not named"
+
+
+def _not_plain(effect: Effect) -> str:
+    return f"instruction {effect.name} of {solana_address(effect.program)} is not a plain transfer"
