@@ -312,10 +312,12 @@ def certify(
     extension: bytes | None = None,
     critical: bool = False,
     signs_certificates: bool | None = None,
+    signs_lists: bool | None = None,
 ) -> x509.Certificate:
     """A certificate with any validity, CA bit and extension."""
     authority = ca_path is not None
     signs = authority if signs_certificates is None else signs_certificates
+    lists = signs if signs_lists is None else signs_lists
     builder = (
         x509.CertificateBuilder()
         .subject_name(ca._name(name))
@@ -326,7 +328,7 @@ def certify(
         .not_valid_after(datetime.fromtimestamp(not_after, UTC))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=ca_path), critical=True)
         .add_extension(
-            x509.KeyUsage(not signs, not signs, False, False, False, signs, signs, False, False), critical=True
+            x509.KeyUsage(not signs, not signs, False, False, False, signs, lists, False, False), critical=True
         )
     )
     if extension is not None:
@@ -334,7 +336,7 @@ def certify(
     return builder.sign(issuer.key, hashes.SHA256())
 
 
-def self_signed(name: str) -> Issuer:
+def self_signed(name: str, *, not_after: int = NOW + 3650 * DAY) -> Issuer:
     """A root with this common name."""
     subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, name)])
     key = ec.generate_private_key(ec.SECP256R1())
@@ -345,8 +347,9 @@ def self_signed(name: str) -> Issuer:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(ca.NOT_BEFORE)
-        .not_valid_after(ca.NOT_AFTER)
+        .not_valid_after(datetime.fromtimestamp(not_after, UTC))
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+        .add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
         .sign(key, hashes.SHA256())
     )
     return Issuer(certificate=certificate, key=key)

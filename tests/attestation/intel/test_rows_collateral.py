@@ -459,6 +459,56 @@ def test_row_58_list_with_another_issuers_chain(kit: Kit) -> None:
     assert code_of(kit, kit.bundle(pck_crl_issuer_chain=chain)) == "collateral.crl"
 
 
+def test_row_58_issuer_that_may_not_sign_lists(kit: Kit) -> None:
+    """An authority whose key usage does not name lists cannot say who is revoked."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = kits.certify(kit.root, ca.PLATFORM_CA_NAME, key, ca_path=0, signs_lists=False)
+    issuer = Issuer(certificate=certificate, key=key)
+    leaf = pck.pck_certificate(issuer, kit.pck_key.public_key(), kit.facts)
+    assert code_of(replace(kit, platform_ca=issuer, leaf=leaf)) == "collateral.crl"
+
+
+@pytest.mark.parametrize("part", ["tcb_info", "qe_identity"])
+def test_row_53_document_not_there(kit: Kit, part: str) -> None:
+    """A bundle without one of the two documents is missing something, not wrong."""
+    absent = {f"{part}{suffix}": None for suffix in ("", "_signature", "_issuer_chain")}
+    assert code_of(kit, kit.bundle(**absent)) == "collateral.missing"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("info", put(id="ARM")),
+        ("info", put(version=2)),
+        ("info", put(version=4)),
+        ("info", lambda v: v["tdxModuleIdentities"].append(v["tdxModuleIdentities"][0])),
+        ("info", lambda v: v["tcbLevels"][0]["tcb"]["sgxtcbcomponents"].pop()),
+        ("info", lambda v: v["tcbLevels"][0]["tcb"]["tdxtcbcomponents"].append({"svn": 0})),
+        ("info", lambda v: v["tcbLevels"][0]["tcb"].pop("tdxtcbcomponents")),
+        ("info", put(fmspc="00")),
+        ("info", put(tcbLevels={})),
+        ("info", put(issueDate="yesterday")),
+        ("info", put(tcbType="0")),
+        ("info", put(tcbEvaluationDataNumber=True)),
+        ("info", lambda v: v["tcbLevels"][0].update(advisoryIDs=[1])),
+        ("info", lambda v: v["tcbLevels"][0].pop("tcbStatus")),
+        ("info", lambda v: v["tcbLevels"][0]["tcb"]["sgxtcbcomponents"][0].update(svn=256)),
+        ("info", lambda v: v["tcbLevels"][0]["tcb"].update(pcesvn=-1)),
+        ("identity", put(version=1)),
+        ("identity", put(version=3)),
+        ("identity", put(mrsigner="zz" * 32)),
+        ("identity", put(miscselectMask="FF")),
+        ("identity", put(tcbLevels=[1])),
+    ],
+)  # fmt: skip
+def test_row_62_signed_documents_of_a_wrong_shape(kit: Kit, part: str, change: Any) -> None:
+    """Even under a valid signature, every member has its type and length."""
+    bundle = kit.bundle(info=change) if part == "info" else kit.bundle(identity=change)
+    with pytest.raises(CollateralError) as caught:
+        Collateral.of(bundle)
+    assert caught.value.code == "collateral.malformed"
+
+
 @pytest.mark.parametrize("extension", ["delta", "scope"])
 def test_row_58_incomplete_lists(kit: Kit, extension: str) -> None:
     """Delta lists and lists of restricted scope are not the whole truth."""
@@ -537,6 +587,25 @@ def test_row_60_leaf_certificate(kit: Kit, options: dict[str, Any], code: str) -
     assert code_of(kit, quote=with_leaf(kit, kit.platform_ca, **options)) == code
 
 
+def test_row_60_critical_extension_and_key_type(kit: Kit) -> None:
+    """An extension marked critical that is not understood, and a leaf key on another curve."""
+    assert code_of(kit, quote=with_leaf(kit, kit.platform_ca, critical=True)) == "certificate.extension"
+    large = ec.generate_private_key(ec.SECP384R1())
+    leaf = kits.certify(kit.platform_ca, "Intel SGX PCK Certificate", large, extension=pck.sgx_extension(kit.facts))
+    chain = kits.pem(leaf) + kit.platform_ca.pem + kit.root.pem
+    assert code_of(kit, quote=kit.quote(chain=chain)) == "certificate.key"
+
+
+def test_row_60_expired_root() -> None:
+    """A trusted root past its validity vouches for nothing."""
+    kit = Kit.create()
+    root = kits.self_signed("Holdfast Simulated Short", not_after=NOW - 1)
+    platform_ca = kits.intermediate(root, ca.PLATFORM_CA_NAME)
+    leaf = pck.pck_certificate(platform_ca, kit.pck_key.public_key(), kit.facts)
+    old = replace(kit, root=root, platform_ca=platform_ca, leaf=leaf)
+    assert code_of(old) == "certificate.expired"
+
+
 def test_row_60_intermediate(kit: Kit) -> None:
     """An intermediate that is expired, no CA, or below another intermediate."""
     for issuer, code in (
@@ -585,6 +654,34 @@ def test_row_61_malformed_extension(kit: Kit, changes: dict[str, bytes | None]) 
     """Every member once, in its type and length, and none unknown."""
     spoilt = kit.with_extension(kits.extension_members(kit.facts, **changes))
     assert code_of(spoilt) == "certificate.sgx-extension"
+
+
+def spoilt_extensions(kit: Kit) -> dict[str, bytes]:
+    """Extensions that are right but for one thing a lenient reader would overlook."""
+    prefix = pck.SGX_EXTENSION
+    right = kits.extension_members(kit.facts)
+    member = der.sequence(der.oid(f"{prefix}.1"), der.octets(kit.facts.ppid))
+    foreign = der.sequence(der.oid("1.2.840.1.6"), der.octets(bytes(16)))
+    flag = der.sequence(der.oid(f"{prefix}.7.1"), der.boolean(True) + der.boolean(True))
+    return {
+        "trailing": right + b"\x05\x00",
+        "member-twice": der.sequence(right[_head(right) :] + member),
+        "number-twice": kits.extension_members(kit.facts, m5=der.integer(1, der.ENUMERATED) * 2),
+        "flag-twice": kits.extension_members(kit.facts, m7=der.sequence(flag)),
+        "foreign-prefix": der.sequence(
+            right[_head(right) :] + der.sequence(der.oid("1.2.840.1.6"), der.octets(bytes(16)))
+        ),
+    }
+
+
+def _head(sequence: bytes) -> int:
+    return 2 + (sequence[1] & 0x7F if sequence[1] & 0x80 else 0)
+
+
+@pytest.mark.parametrize("name", ["trailing", "member-twice", "number-twice", "flag-twice", "foreign-prefix"])
+def test_row_61_ambiguous_extension(kit: Kit, name: str) -> None:
+    """Nothing may follow, nothing may come twice."""
+    assert code_of(kit.with_extension(spoilt_extensions(kit)[name])) == "certificate.sgx-extension"
 
 
 def test_row_61_the_unspoilt_extension_is_accepted(kit: Kit) -> None:
