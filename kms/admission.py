@@ -60,6 +60,18 @@ class Call:
         """`agt_...` or `opr_...`."""
         return self.token.issuer
 
+    @property
+    def record_key(self) -> str:
+        """Every request is idempotent: by the key the client chose, else by its request id."""
+        if self.idempotency_key is not None:
+            return "key:" + self.idempotency_key
+        return "request:" + self.token.request_id.hex()
+
+    @property
+    def reference(self) -> str:
+        """The record key, unique among all principals."""
+        return f"{self.principal}/{self.record_key}"
+
 
 class Admissions:
     """The gate every authorised request passes."""
@@ -131,7 +143,7 @@ class Admissions:
         `work` raises, after settling.
         """
         now = self._clock()
-        key = self._record_key(call)
+        key = call.record_key
         facts = _facts(call)
         admitted = await self._store.admit(
             Admission(
@@ -171,13 +183,6 @@ class Admissions:
                 result=result,
             )
         )
-
-    @staticmethod
-    def _record_key(call: Call) -> str:
-        """Every request is idempotent: by the key the client chose, else by its request id."""
-        if call.idempotency_key is not None:
-            return "key:" + call.idempotency_key
-        return "request:" + call.token.request_id.hex()
 
 
 def bearer(authorization: str | None) -> str:

@@ -13,7 +13,7 @@ from enclave.roster import Roster
 from kms.admission import Admissions
 from kms.config import GatewayConfig
 from kms.directory import Directory
-from kms.errors import ConfigurationError, KmsError, UnavailableError
+from kms.errors import ConfigurationError, KmsError
 from kms.fleet.attestation import AttestationRelay
 from kms.fleet.ceremony import finish
 from kms.fleet.documents import DocumentRelay, push_collateral, push_registry
@@ -24,7 +24,7 @@ from kms.fleet.sources import WatchedFiles
 from kms.keyring import Keyring
 from kms.observe import logger
 from kms.ratelimit import RateLimiter
-from kms.store.protocol import Store, StoredCeremony
+from kms.store.protocol import Store
 
 POLL_S = 1.0
 """How often registry and collateral files are looked at, in seconds: a revocation is at every node within two."""
@@ -80,11 +80,8 @@ class Gateway:
         self._tasks.add(keep_running("sources", self._poll_sources))
         self._tasks.add(keep_running("verdicts", self._poll_verdicts))
         self._tasks.add(keep_running("catch-up", self._poll_holdings))
-        for ceremony in left.ceremonies:
-            self.resume(ceremony)
-        logger().info(
-            "gateway-started", cluster=self.roster.cluster_id.hex(), count=left.requests, listen=self.config.port
-        )
+        self._tasks.add(keep_running("ceremonies", self._resume_ceremonies))
+        logger().info("gateway-started", cluster=self.roster.cluster_id.hex(), count=left, listen=self.config.port)
 
     async def close(self) -> None:
         """Leave the nodes, then write what is waiting."""
@@ -96,21 +93,16 @@ class Gateway:
         await self.store.close()
         logger().info("gateway-stopped")
 
-    def resume(self, ceremony: StoredCeremony) -> None:
-        """Go on delivering a commit until its key is certified."""
-        self._spawn(self._finish(ceremony), f"ceremony-{ceremony.key}")
-
-    async def _finish(self, ceremony: StoredCeremony) -> None:
+    async def _resume_ceremonies(self) -> None:
+        """Deliver kept commits again until their keys are certified."""
         while True:
-            try:
-                key = await finish(self.fleet, self.store, ceremony)
-            except (UnavailableError, CodedError) as error:
-                logger().warning("ceremony-unfinished", key=ceremony.key, code=error.code)
-                await asyncio.sleep(RESUME_S)
-            else:
-                self.keyring.put(key)
-                logger().info("ceremony-finished", key=ceremony.key)
-                return
+            for ceremony in await self.store.unfinished():
+                try:
+                    self.keyring.put(await finish(self.fleet, self.store, ceremony))
+                    logger().info("ceremony-finished", key=ceremony.key)
+                except CodedError as error:
+                    logger().warning("ceremony-unfinished", key=ceremony.key, code=error.code)
+            await asyncio.sleep(RESUME_S)
 
     async def _welcome(self, link: NodeLink) -> None:
         """A node answers: give it what it judges by, what it lacks, and let all judge each other."""

@@ -30,7 +30,7 @@ from enclave.wire import (
     encode,
     tagged,
 )
-from kms.errors import KmsError, NodeRefusal, UnavailableError
+from kms.errors import ConflictError, KmsError, NodeRefusal, UnavailableError
 from kms.fleet.fleet import Fleet
 from kms.keys import Key, KeyRecord
 from kms.observe import logger
@@ -48,10 +48,20 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
     participants: list[str]
     labels: dict[str, str]
     created_at: int
+    body: bytes
+    """SHA-256 of the order."""
 
 
-async def create_key(fleet: Fleet, store: Store, order: KeyOrder, *, token: str, body: bytes, request_id: bytes) -> Key:
-    """A new certified key; raises UnavailableError, NodeRefusal, PeerError."""
+async def create_key(
+    fleet: Fleet, store: Store, order: KeyOrder, *, token: str, body: bytes, request_id: bytes, reference: str
+) -> Key:
+    """A new certified key, or the one an earlier try under the same `reference` brought to its commit.
+
+    Raises UnavailableError, NodeRefusal, PeerError, ConflictError (`idempotency.other-request`).
+    """
+    earlier = await store.ceremony_for(reference)
+    if earlier is not None:
+        return await _earlier(fleet, store, earlier, body)
     slots = list(order.nodes)
     away = [slot for slot in slots if not fleet.links[slot].usable]
     if away:
@@ -68,10 +78,19 @@ async def create_key(fleet: Fleet, store: Store, order: KeyOrder, *, token: str,
         following = CeremonyRound(session=session, round=number, messages=messages)
         messages = await _round(fleet, slots, "ceremony-round", following)
     commit = CeremonyRound(session=session, round=COMMIT_ROUND, messages=messages)
-    record = OrderRecord(participants=slots, labels=dict(order.labels), created_at=fleet.clock())
-    ceremony = StoredCeremony(session=session, key=key, commit=encode(commit), order=_ENCODER.encode(record))
+    record = OrderRecord(participants=slots, labels=dict(order.labels), created_at=fleet.clock(), body=_digest(body))
+    ceremony = StoredCeremony(
+        session=session, reference=reference, key=key, commit=encode(commit), order=_ENCODER.encode(record)
+    )
     await store.put_ceremony(ceremony)
     return await finish(fleet, store, ceremony)
+
+
+async def _earlier(fleet: Fleet, store: Store, ceremony: StoredCeremony, body: bytes) -> Key:
+    if _DECODER.decode(ceremony.order).body != _digest(body):
+        raise ConflictError("this idempotency key belongs to another order", code="idempotency.other-request")
+    stored = await store.key(ceremony.key)
+    return Key.load(stored) if stored is not None else await finish(fleet, store, ceremony)
 
 
 async def finish(fleet: Fleet, store: Store, ceremony: StoredCeremony) -> Key:
@@ -105,6 +124,10 @@ async def finish(fleet: Fleet, store: Store, ceremony: StoredCeremony) -> Key:
         code="ceremony-unfinished",
         hint="the commit is delivered again by itself; list the keys in a moment",
     )
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
 
 
 def key_id_of(request_id: bytes) -> str:

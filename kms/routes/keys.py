@@ -39,6 +39,7 @@ async def create(context: Context) -> Answer:
             token=call.token_text,
             body=call.body,
             request_id=call.token.request_id,
+            reference=call.reference,
         )
         gateway.keyring.put(key)
         return outcome(record_of(key, gateway.directory), status=201, facts={"key": key.key})

@@ -7,7 +7,7 @@ import sqlite3
 from kms.store.protocol import StoredCeremony, StoredKey
 
 _KEY = "key, name, spec, usage, policy, record, created_at"
-_CEREMONY = "session, key, commitment, details, finished"
+_CEREMONY = "session, reference, key, commitment, details, finished"
 
 
 def put_key(connection: sqlite3.Connection, key: StoredKey, session: bytes | None) -> None:
@@ -35,8 +35,8 @@ def page(connection: sqlite3.Connection, after: str, limit: int) -> list[StoredK
 def put_ceremony(connection: sqlite3.Connection, ceremony: StoredCeremony) -> None:
     """Keep the commit of a prepared ceremony."""
     connection.execute(
-        f"INSERT OR REPLACE INTO ceremonies ({_CEREMONY}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608  constant column list
-        (ceremony.session, ceremony.key, ceremony.commit, ceremony.order, int(ceremony.finished)),
+        f"INSERT OR REPLACE INTO ceremonies ({_CEREMONY}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608  constant column list
+        (ceremony.session, ceremony.reference, ceremony.key, ceremony.commit, ceremony.order, int(ceremony.finished)),
     )
 
 
@@ -46,10 +46,19 @@ def ceremony(connection: sqlite3.Connection, session: bytes) -> StoredCeremony |
     return _ceremony(row) if row else None
 
 
-def unfinished(connection: sqlite3.Connection) -> tuple[StoredCeremony, ...]:
+def ceremony_for(connection: sqlite3.Connection, reference: str) -> StoredCeremony | None:
+    """The newest ceremony of one request."""
+    row = connection.execute(
+        f"SELECT {_CEREMONY} FROM ceremonies WHERE reference = ? ORDER BY finished DESC LIMIT 1",  # noqa: S608
+        (reference,),
+    ).fetchone()
+    return _ceremony(row) if row else None
+
+
+def unfinished(connection: sqlite3.Connection) -> list[StoredCeremony]:
     """Ceremonies that were prepared and have no certified key yet."""
     rows = connection.execute(f"SELECT {_CEREMONY} FROM ceremonies WHERE finished = 0")  # noqa: S608
-    return tuple(_ceremony(row) for row in rows)
+    return [_ceremony(row) for row in rows]
 
 
 def _key(row: tuple[str, str, str, str, str, bytes, int]) -> StoredKey:
@@ -58,5 +67,7 @@ def _key(row: tuple[str, str, str, str, str, bytes, int]) -> StoredKey:
     )
 
 
-def _ceremony(row: tuple[bytes, str, bytes, bytes, int]) -> StoredCeremony:
-    return StoredCeremony(session=row[0], key=row[1], commit=row[2], order=row[3], finished=bool(row[4]))
+def _ceremony(row: tuple[bytes, str, str, bytes, bytes, int]) -> StoredCeremony:
+    return StoredCeremony(
+        session=row[0], reference=row[1], key=row[2], commit=row[3], order=row[4], finished=bool(row[5])
+    )

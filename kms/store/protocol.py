@@ -6,7 +6,7 @@ handed to the store; nothing here can sign, decrypt or authorise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kms.audit import Entry
@@ -90,6 +90,8 @@ class StoredCeremony:
     """A ceremony whose participants have all prepared: anybody may deliver `commit` to them again."""
 
     session: bytes
+    reference: str
+    """Principal and idempotency key of the request: whoever repeats it gets this key, not another."""
     key: str
     commit: bytes
     """Msgpack of the final enclave.wire.CeremonyRound."""
@@ -98,19 +100,11 @@ class StoredCeremony:
     finished: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interrupted:
-    """What an earlier process left unfinished."""
-
-    requests: int = 0
-    ceremonies: tuple[StoredCeremony, ...] = field(default=())
-
-
 class Store(Protocol):
     """The dozen verbs; every engine passes tests.kms.store_contract."""
 
-    async def recover(self, *, now: int) -> Interrupted:
-        """Close what an earlier process left open: its requests get an audit result, ceremonies are returned."""
+    async def recover(self, *, now: int) -> int:
+        """Close what an earlier process left open: its requests in flight, counted, get an audit entry."""
 
     async def admit(self, admission: Admission) -> Admitted | Replay:
         """Take a request on, with its audit intent, or give the stored response of an identical one.
@@ -138,6 +132,12 @@ class Store(Protocol):
 
     async def ceremony(self, session: bytes) -> StoredCeremony | None:
         """A ceremony by its session id."""
+
+    async def ceremony_for(self, reference: str) -> StoredCeremony | None:
+        """The ceremony that an earlier try of the same request brought to its commit."""
+
+    async def unfinished(self) -> list[StoredCeremony]:
+        """Ceremonies that have their commit and no certified key yet."""
 
     async def put_key(self, key: StoredKey, *, session: bytes | None = None) -> None:
         """Keep a certified key, new or certified again, and finish the ceremony that made it."""

@@ -45,11 +45,13 @@ CREATE TABLE keys (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE ceremonies (
   session BLOB PRIMARY KEY,
+  reference TEXT NOT NULL,
   key TEXT NOT NULL,
   commitment BLOB NOT NULL,
   details BLOB NOT NULL,
   finished INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX ceremonies_by_reference ON ceremonies (reference);
 CREATE TABLE audit (
   sequence INTEGER PRIMARY KEY,
   body BLOB NOT NULL,

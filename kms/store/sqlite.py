@@ -20,7 +20,6 @@ from kms.store import audit_rows, document_rows, key_rows, request_rows
 from kms.store.protocol import (
     Admission,
     Admitted,
-    Interrupted,
     Replay,
     Settlement,
     StoredCeremony,
@@ -52,14 +51,14 @@ class SqliteStore:
             self._connection, snapshot=lambda: self._head, restore=self._set_head, on_fatal=on_fatal
         )
 
-    async def recover(self, *, now: int) -> Interrupted:
+    async def recover(self, *, now: int) -> int:
         """See Store."""
 
-        def work() -> Interrupted:
+        def work() -> int:
             left = request_rows.interrupt_all(self._connection)
             for principal, key in left:
                 self._append({"kind": "interrupted", "time": now, "principal": principal, "idempotency_key": key})
-            return Interrupted(requests=len(left), ceremonies=key_rows.unfinished(self._connection))
+            return len(left)
 
         return await self._write(work)
 
@@ -109,6 +108,14 @@ class SqliteStore:
     async def ceremony(self, session: bytes) -> StoredCeremony | None:
         """See Store."""
         return await self._read(lambda: key_rows.ceremony(self._reader, session))
+
+    async def ceremony_for(self, reference: str) -> StoredCeremony | None:
+        """See Store."""
+        return await self._read(lambda: key_rows.ceremony_for(self._reader, reference))
+
+    async def unfinished(self) -> list[StoredCeremony]:
+        """See Store."""
+        return await self._read(lambda: key_rows.unfinished(self._reader))
 
     async def put_key(self, key: StoredKey, *, session: bytes | None = None) -> None:
         """See Store."""
