@@ -34,9 +34,8 @@ def checksum_address(address: bytes) -> str:
     """EIP-55 text of 20 address bytes: the case of each letter carries a checksum."""
     digits = address.hex()
     marks = keccak256(digits.encode()).hex()
-    return "0x" + "".join(
-        digit.upper() if int(mark, 16) >= 8 else digit for digit, mark in zip(digits, marks, strict=False)
-    )
+    # Hex digits compare like their values: "8" to "f" are those of eight and more.
+    return "0x" + "".join([digit.upper() if mark >= "8" else digit for digit, mark in zip(digits, marks, strict=False)])
 
 
 def parse_evm_address(text: object) -> bytes:

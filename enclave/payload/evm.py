@@ -70,6 +70,25 @@ class Authorization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delegation:
+    """An EIP-7702 authorization to be signed: the signer's account runs the code at `address`."""
+
+    chain_id: int
+    """0 is every chain."""
+    address: bytes
+    nonce: int
+
+    @property
+    def digest(self) -> bytes:
+        """The 32-byte hash that is signed."""
+        return keccak256(b"\x05" + rlp.encode([self.chain_id, self.address, self.nonce]))
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able facts."""
+        return {"chain_id": self.chain_id, "address": checksum_address(self.address), "nonce": self.nonce}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvmTransaction:
     """An unsigned transaction; amounts in wei, gas in gas units."""
 
@@ -179,6 +198,17 @@ def read_transaction(fields: Fields) -> EvmTransaction:
     if problem is not None:
         fields.refuse(problem)
     return transaction
+
+
+def read_delegation(fields: Fields) -> Delegation:
+    """The `authorization` member of a sign request; raises the reader's error."""
+    delegation = Delegation(
+        chain_id=_quantity(fields, "chain_id", high=CHAIN_ID_MAX),
+        address=_address(fields, "address"),
+        nonce=_quantity(fields, "nonce", high=UINT64_MAX - 1),
+    )
+    fields.done()
+    return delegation
 
 
 def check_transaction(transaction: EvmTransaction) -> str | None:

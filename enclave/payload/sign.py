@@ -17,7 +17,7 @@ from enclave.errors import CallerError
 from enclave.fields import Fields
 from enclave.group.schnorr import tagged_hash
 from enclave.payload.eip712 import TypedData, read_typed_data
-from enclave.payload.evm import EvmTransaction, read_data, read_transaction
+from enclave.payload.evm import Delegation, EvmTransaction, read_data, read_delegation, read_transaction
 from enclave.payload.evm_raw import parse_unsigned
 from enclave.payload.solana import SolanaMessage, may_be_message, parse_message
 from enclave.payload.token_moves import TokenMove
@@ -30,7 +30,7 @@ BIP340_MESSAGE_TAG = "Holdfast/message"
 """Tag of the hash of opaque messages that BIP-340 keys sign."""
 
 KINDS: dict[str, tuple[str, ...]] = {
-    "evm": ("evm_transaction", "eip712", "eip191", "digest"),
+    "evm": ("evm_transaction", "eip712", "eip191", "eip7702_authorization", "digest"),
     "solana": ("solana_message", "message"),
     "bitcoin": ("bitcoin_sighash", "message"),
     "generic": ("message", "digest"),
@@ -53,6 +53,7 @@ class Payload:
     typed_data: TypedData | None = None
     token_moves: tuple[TokenMove, ...] = ()
     """What the transaction or typed data does to tokens, as far as it is understood."""
+    delegation: Delegation | None = None
     solana: SolanaMessage | None = None
     content_bytes: int = 0
     """Size of an opaque message."""
@@ -71,6 +72,8 @@ class Payload:
             return self.solana.facts()
         if self.typed_data is not None:
             return typed_facts(self.typed_data, self.token_moves)
+        if self.delegation is not None:
+            return self.delegation.facts()
         return {"bytes": self.content_bytes}
 
     @property
@@ -84,6 +87,8 @@ class Payload:
             return f"{facts['lamports']} lamports, programs {', '.join(facts['programs'])}"
         if self.typed_data is not None:
             return f"typed data {facts['primary_type']} for {facts.get('verifying_contract', 'no contract')}"
+        if self.delegation is not None:
+            return f"delegation of the account to code at {facts['address']}"
         return f"{self.kind} of {self.content_bytes} bytes"
 
 
@@ -182,6 +187,11 @@ def _eip712(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None)
     )
 
 
+def _eip7702(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None) -> Payload:
+    delegation = read_delegation(fields.fields("authorization"))
+    return Payload(kind="eip7702_authorization", digest=delegation.digest, not_after=not_after, delegation=delegation)
+
+
 def _eip191(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None) -> Payload:
     message = fields.base64("message", size_max=BODY_BYTES_MAX)
     return Payload(kind="eip191", digest=eip191_digest(message), not_after=not_after, content_bytes=len(message))
@@ -227,6 +237,7 @@ def _message(fields: Fields, usage: str, is_ecdsa: bool, not_after: int | None) 
 _READERS = {
     "evm_transaction": _evm_transaction,
     "eip712": _eip712,
+    "eip7702_authorization": _eip7702,
     "eip191": _eip191,
     "digest": _digest,
     "bitcoin_sighash": _bitcoin_sighash,

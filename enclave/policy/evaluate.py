@@ -158,6 +158,11 @@ def _allows(rule: Rule, request: Request) -> Iterator[Check]:
                 yield from (rule.evm or _EVM_ANY).typed_checks(payload.typed_data, payload.token_moves)
             else:
                 yield _unreadable("evm")
+        case "eip7702_authorization":
+            if isinstance(payload, Payload) and payload.delegation is not None:
+                yield from (rule.evm or _EVM_ANY).delegation_checks(payload.delegation)
+            else:
+                yield _unreadable("evm")
         case "solana_message":
             if isinstance(payload, Payload) and payload.solana is not None:
                 yield from (rule.solana or _SOLANA_ANY).checks(payload.solana)
@@ -185,6 +190,8 @@ def _touches_evm(leaf: EvmLeaf, payload: Payload) -> Iterator[Check]:
         yield from leaf.touches(transaction.chain_id, [transaction.to, *moved], transaction.selector)
     elif payload.typed_data is not None:
         yield from leaf.touches(payload.typed_data.chain_id, [payload.typed_data.verifying_contract, *moved], b"")
+    elif payload.delegation is not None:
+        yield from leaf.touches(payload.delegation.chain_id, [payload.delegation.address], b"")
 
 
 def _unreadable(leaf: str) -> Check:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enclave.addresses import checksum_address
 from enclave.fields import Fields
 from enclave.payload.eip712 import TypedData
-from enclave.payload.evm import EvmTransaction
+from enclave.payload.evm import Delegation, EvmTransaction
 from enclave.payload.token_moves import MoveKind, TokenMove
 from enclave.policy.checks import (
     LIST_MAX,
@@ -59,6 +59,8 @@ class EvmLeaf:
     primary_types: frozenset[str] = frozenset()
     contracts: frozenset[bytes] | None = None
     """Contracts typed data may be for."""
+    delegates: frozenset[bytes] = frozenset()
+    """Code the account may be delegated to; none unless named."""
 
     def checks(self, transaction: EvmTransaction) -> Iterator[Check]:
         """Every condition of an allow rule on a transaction."""
@@ -93,6 +95,12 @@ class EvmLeaf:
             named = data.primary_type in self.primary_types
             yield listed("evm.primary_types", named, "typed data", data.primary_type[:64])
 
+    def delegation_checks(self, delegation: Delegation) -> Iterator[Check]:
+        """Every condition of an allow rule on an EIP-7702 authorization; chain 0 is on no list of chains."""
+        if self.chain_ids is not None:
+            yield listed("evm.chain_ids", delegation.chain_id in self.chain_ids, "chain", delegation.chain_id)
+        yield listed("evm.delegates", delegation.address in self.delegates, "code", delegation.address, _text)
+
     def touches(self, chain_id: int | None, reached: Sequence[bytes | None], selector: bytes) -> Iterator[Check]:
         """Every condition of a deny rule: it applies when all of them hold.
 
@@ -100,8 +108,8 @@ class EvmLeaf:
         recipients and spenders of token moves in either.
         """
         if self.chain_ids is not None:
-            # Typed data without a chain id is valid on every chain.
-            yield listed("evm.chain_ids", chain_id is None or chain_id in self.chain_ids, "chain", chain_id)
+            # Typed data without a chain id, and an authorization for chain 0, are valid on every chain.
+            yield listed("evm.chain_ids", not chain_id or chain_id in self.chain_ids, "chain", chain_id)
         if self.recipients is not None:
             touched = any(address in self.recipients for address in reached)
             yield listed("evm.recipients", touched, "one of the recipients")
@@ -161,6 +169,7 @@ def read_evm(fields: Fields, *, denies: bool) -> EvmLeaf:
         set_code=fields.boolean("set_code", False),
         primary_types=frozenset(fields.texts("primary_types", low=1, high=TOKENS_MAX, default=())),
         contracts=read_addresses(fields, "contracts"),
+        delegates=read_addresses(fields, "delegates") or frozenset(),
     )
     fields.done()
     if leaf.data_any and leaf.selectors:

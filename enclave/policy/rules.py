@@ -23,7 +23,7 @@ KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | {"decrypt"}
 """What a rule can be about: the payload kinds of signing (a sighash is a `digest`), and decryption."""
 
 
-EVM_KINDS = frozenset({"evm_transaction", "eip712"})
+EVM_KINDS = frozenset({"evm_transaction", "eip712", "eip7702_authorization"})
 """Kinds the member `evm` is about."""
 
 
@@ -108,6 +108,8 @@ def _check_kinds(rule: Rule, fields: Fields) -> None:
     typed = rule.evm is not None and (rule.evm.primary_types or rule.evm.contracts is not None)
     if typed and "eip712" not in about:
         fields.refuse("the rule is not about eip712", "evm")
+    if rule.evm is not None and rule.evm.delegates and "eip7702_authorization" not in about:
+        fields.refuse("the rule is not about eip7702_authorization", "evm")
     if rule.denies and rule.evm is not None and rule.solana is not None:
         fields.refuse("one deny rule cannot look at two chains; write two rules", "solana")
 

@@ -74,6 +74,7 @@ def _evm(effect: str) -> dict[str, Any]:
             "tokens": _list(token, high=256),
             "primary_types": _list({"type": "string", "minLength": 1, "maxLength": 256}, high=256),
             "contracts": _list(_EVM_ADDRESS),
+            "delegates": _list(_EVM_ADDRESS),
         }
     return _object(**members)
 

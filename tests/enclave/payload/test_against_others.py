@@ -149,6 +149,18 @@ def test_a_type_4_transaction_equals_eth_account() -> None:
     assert raw == bytes(expected.raw_transaction)
 
 
+@given(st.integers(0, 2**32), addresses, st.integers(0, 2**32))
+@settings(max_examples=30, deadline=None)
+def test_delegations_equal_eth_account(chain_id: int, address: str, nonce: int) -> None:
+    """An EIP-7702 authorization's digest is the one eth-account signs."""
+    authorization = {"chain_id": chain_id, "address": address, "nonce": nonce}
+    body = json.dumps({"kind": "eip7702_authorization", "authorization": authorization}).encode()
+    payload = parse_sign_body(body, "evm", "secp256k1-ecdsa")
+    theirs = {"chainId": chain_id, "address": address, "nonce": nonce}
+    expected = Account.sign_authorization(theirs, KEY.to_bytes())
+    assert payload.digest == bytes(expected.authorization_hash)
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=40, deadline=None)
 def test_personal_messages_recover_with_eth_account(message: bytes) -> None:

@@ -46,6 +46,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "eip191": {"kind": "eip191", "message": b64url(b"hello")},
     "digest": {"kind": "digest", "digest": b64url(bytes(32))},
     "solana_message": {"kind": "solana_message", "message": b64url(transfer_message())},
+    "eip7702_authorization": {
+        "kind": "eip7702_authorization",
+        "authorization": {"chain_id": 1, "address": TO, "nonce": 0},
+    },
     "bitcoin_sighash": {"kind": "bitcoin_sighash", "sighash": b64url(bytes(32))},
     "message": {"kind": "message", "message": b64url(b"hello")},
 }
@@ -64,7 +68,7 @@ def code_of(body: Any, usage: str = "evm", spec: str = ECDSA) -> str:
 
 
 ALLOWED = {
-    ("evm", ECDSA): {"evm_transaction", "eip712", "eip191", "digest"},
+    ("evm", ECDSA): {"evm_transaction", "eip712", "eip191", "eip7702_authorization", "digest"},
     ("solana", ED25519): {"solana_message", "message"},
     ("generic", ED25519): {"message"},
     ("generic", ECDSA): {"message", "digest"},

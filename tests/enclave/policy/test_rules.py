@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from attestation.errors import PolicyError
 from enclave.policy import Policy
+from enclave.policy.rules import KINDS
 from tests.enclave.policy.requests import OTHER, TO, allow, deny
 from tests.enclave.samples import AGENT, KEY, an_id
 
@@ -24,7 +25,7 @@ FULL: list[dict[str, Any]] = [
         "everything",
         agents=[AGENT, an_id("opr", 3)],
         keys=[KEY],
-        kinds=["evm_transaction", "solana_message", "digest", "decrypt", "message", "eip191"],
+        kinds=sorted(KINDS),
         evm={
             "chain_ids": [1, 10],
             "recipients": [TO, OTHER],
@@ -33,6 +34,10 @@ FULL: list[dict[str, Any]] = [
             "contract_creation": False,
             "selectors": ["0xa9059cbb"],
             "set_code": False,
+            "tokens": [{"token": TO, "recipients": [OTHER], "amount_max": "5", "approvals": True}],
+            "primary_types": ["Mail"],
+            "contracts": [TO],
+            "delegates": [TO],
         },
         solana={
             "programs": [MINT],

@@ -152,9 +152,46 @@ def test_typed_data_without_a_chain_is_on_every_denied_chain() -> None:
     assert not decide(typed(timeless), allow(kinds=KINDS, evm={"primary_types": ["Mail"], "chain_ids": [1]})).allowed
 
 
+def delegation(chain_id: int = 1) -> Request:
+    """A request to delegate the account to code at OTHER."""
+    authorization = {"chain_id": chain_id, "address": OTHER, "nonce": 0}
+    body = json.dumps({"kind": "eip7702_authorization", "authorization": authorization}).encode()
+    payload = parse_sign_body(body, "evm", "secp256k1-ecdsa")
+    return Request(agent=AGENT, key=KEY, kind=payload.kind, payload=payload, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("rule", "chain_id", "allowed"),
+    [
+        ({}, 1, False),
+        ({"set_code": True, "data": "any"}, 1, False),
+        ({"delegates": [TO]}, 1, False),
+        ({"delegates": [OTHER]}, 1, True),
+        ({"delegates": [OTHER]}, 0, True),
+        ({"delegates": [OTHER], "chain_ids": [1]}, 1, True),
+        ({"delegates": [OTHER], "chain_ids": [5]}, 1, False),
+        ({"delegates": [OTHER], "chain_ids": [1]}, 0, False),
+    ],
+)
+def test_delegating_the_account_names_the_code(rule: dict[str, Any], chain_id: int, allowed: bool) -> None:
+    """An EIP-7702 authorization is allowed only for named code; one for every chain is on no list of chains."""
+    open_rule = allow(kinds=["eip7702_authorization", "evm_transaction"], evm=rule)
+    assert decide(delegation(chain_id), open_rule).allowed is allowed
+    if chain_id == 0:
+        assert not decide(delegation(0), open_rule, deny(evm={"chain_ids": [9]})).allowed
+
+
+def test_deny_lists_see_delegations() -> None:
+    """Denied code stops the delegation to it."""
+    rule = allow(kinds=["eip7702_authorization"], evm={"delegates": [OTHER]})
+    assert decide(delegation(), rule, deny(evm={"recipients": [TO]})).allowed
+    assert not decide(delegation(), rule, deny(evm={"recipients": [OTHER]})).allowed
+
+
 @pytest.mark.parametrize(
     "rule",
     [
+        allow(kinds=["evm_transaction"], evm={"delegates": [TO]}),
         allow(kinds=["evm_transaction"], evm={"primary_types": ["Mail"]}),
         allow(kinds=["evm_transaction"], evm={"contracts": [TO]}),
         allow(kinds=KINDS, evm={"tokens": []}),
