@@ -62,6 +62,31 @@ def test_a_reconstruct_key_admits_that_one_machine_sees_it() -> None:
     assert order(**EVM, nodes=["node-2", "node-3", "node-5"]).assemblers == ("node-2", "node-3")
 
 
+@pytest.mark.parametrize(
+    ("members", "shares", "quorum"),
+    [
+        ({}, 3, 3),
+        (EVM, 3, 3),
+        (EVM | {"custody": "threshold"}, 2, 3),
+        ({"spec": "secp256k1-schnorr", "usage": "bitcoin"}, 3, 3),
+    ],
+)
+def test_shares_needed_has_a_default_per_kind(members: dict[str, Any], shares: int, quorum: int) -> None:
+    """An order that does not say takes 3 shares, or 2 where signing takes 2T - 1 nodes."""
+    base = {name: value for name, value in ORDER.items() if name != "shares_needed"}
+    found = KeyOrder.parse(json.dumps(base | members).encode(), ROSTER)
+    assert (found.shares_needed, found.signing_quorum) == (shares, quorum)
+
+
+def test_threshold_ecdsa_never_exists_in_one_place_and_needs_more_signers() -> None:
+    """T = 3 shares reveal the key, five nodes sign; four nodes are not enough for such a key."""
+    found = order(**EVM | {"custody": "threshold"})
+    assert (found.signing_quorum, found.privacy_threshold, found.assemblers) == (5, 3, ())
+    with pytest.raises(CallerError) as caught:
+        order(**EVM | {"custody": "threshold", "nodes": ["node-1", "node-2", "node-3", "node-4"]})
+    assert caught.value.code == "order.shares-needed"
+
+
 def test_usage_may_be_left_out_only_where_there_is_one() -> None:
     """A decryption key has one usage; a signing key's usage has to be said."""
     base = {name: value for name, value in ORDER.items() if name != "usage"}
