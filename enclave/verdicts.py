@@ -224,7 +224,9 @@ class VerdictTable:
             if expires_at is not None and expires_at >= now:
                 return nonce
         raise CallerError(
-            "presentation answers no live nonce of this node and connection", code="nonce.unknown", hint="ask for a challenge first"
+            "presentation answers no live nonce of this node and connection",
+            code="nonce.unknown",
+            hint="ask for a challenge first",
         )
 
     def _judge_all(self, now: int) -> None:
