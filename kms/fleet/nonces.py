@@ -28,14 +28,11 @@ LOW = 40
 AGE_MAX_S = 50.0
 """Oldest commitment used: nodes forget them after 60 s, the difference covers transport and clocks."""
 
-ED25519 = "ed25519"
-SCHNORR = "secp256k1-schnorr"
-
 
 class NoncePool:
     """The unused commitments of one node for one ciphersuite."""
 
-    def __init__(self, link: NodeLink, suite: str = ED25519) -> None:
+    def __init__(self, link: NodeLink, suite: str) -> None:
         self._link = link
         self._suite = suite
         self._waiting = 0

@@ -11,33 +11,17 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-import coincurve
-
 from enclave.wire import AssembleReply, AssembleRequest, ReleaseRequest, SealedShare
 from kms.errors import KmsError, NodeRefusal, UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.attestation import AttestationRelay
+from kms.fleet.ecdsa_signature import EcdsaSignature, verified
 from kms.fleet.fleet import Fleet
 from kms.keys import Key
 from kms.observe import logger
 
 RELEASE_TIMEOUT_S = 4.0
 """Longest wait for the sealed shares of one attempt; the same again for assembling."""
-
-ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-"""Order of secp256k1 (SEC 2 version 2.0, section 2.4.1)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EcdsaSignature:
-    """A verified low-s signature and who made it."""
-
-    r: int
-    s: int
-    y_parity: int
-    signers: tuple[str, ...]
-    assembler: str
-    culprits: tuple[str, ...] = ()
 
 
 async def sign_ecdsa(
@@ -56,7 +40,7 @@ async def sign_ecdsa(
         answer = await run.attempt(team)
         if answer is None:
             continue
-        found = _verified(answer, key.certificate.public_key, digest)
+        found = verified(answer.signature, answer.recovery_id, key.certificate.public_key, digest)
         if found is None:
             logger().error("bad-signature", key=key.key, culprits=[team.assembler], attempt=attempt)
             run.trouble.blame(fleet, [team.assembler])
@@ -185,19 +169,3 @@ async def _outcome(call: Awaitable[object]) -> object:
         return await call
     except KmsError as error:
         return error
-
-
-def _verified(answer: AssembleReply, public_key: bytes, digest: bytes) -> tuple[int, int, int] | None:
-    """Step 5: (r, s, parity), low-s, if the signature recovers the key."""
-    if len(answer.signature) != 64 or answer.recovery_id not in (0, 1):
-        return None
-    try:
-        recovered = coincurve.PublicKey.from_signature_and_message(
-            answer.signature + bytes([answer.recovery_id]), digest, hasher=None
-        )
-    except Exception:  # the wrapper raises bare Exception for a signature of no point
-        return None
-    r, s = int.from_bytes(answer.signature[:32], "big"), int.from_bytes(answer.signature[32:], "big")
-    if recovered.format() != public_key or s > ORDER // 2:
-        return None
-    return r, s, answer.recovery_id

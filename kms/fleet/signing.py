@@ -1,8 +1,8 @@
-"""One Ed25519 signature: choose signers, send each the exact request with one-use nonces, aggregate, verify.
+"""One Schnorr signature: choose signers, send each the exact request with one-use nonces, aggregate, verify.
 
-Steps (specs/frost.md): 1 choose; 2 take a published nonce of each; 3 one round trip; 4 aggregate, which
-verifies the result under the group key; 5 on a bad share exclude its signer and begin again with fresh
-nonces.  A lost or slow node costs another attempt inside the same request, never the request.
+Steps: 1 choose; 2 take a published nonce of each; 3 one round trip; 4 aggregate, which verifies the
+result under the key; 5 on a bad share exclude its signer and begin again with fresh nonces.  A lost or
+slow node costs another attempt inside the same request, never the request.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import asyncio
 from dataclasses import dataclass
 
 from enclave.errors import EnclaveError, PeerError
-from enclave.threshold import frost
-from enclave.wire import NonceCommitment, Signer, SignReply, SignRequest
+from enclave.wire import NonceCommitment
 from kms.errors import UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.fleet import Fleet
-from kms.fleet.nonces import ED25519
+from kms.fleet.schemes import Scheme
 from kms.keys import Key
 from kms.observe import logger
 
@@ -26,7 +25,7 @@ SIGN_TIMEOUT_S = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """A verified Ed25519 signature (64 bytes) and who made it."""
+    """A verified signature (64 bytes) and who made it."""
 
     signature: bytes
     signers: tuple[str, ...]
@@ -34,8 +33,8 @@ class Signature:
     """Slots whose share was wrong on the way."""
 
 
-async def sign_ed25519(fleet: Fleet, key: Key, *, token: str, body: bytes, message: bytes) -> Signature:
-    """The signature over `message`, which the nodes derive themselves from `body`.
+async def sign_schnorr(fleet: Fleet, key: Key, scheme: Scheme) -> Signature:
+    """The signature over what the nodes themselves derive from the scheme's request.
 
     Raises NodeRefusal (what the nodes say), UnavailableError.
     """
@@ -46,26 +45,25 @@ async def sign_ed25519(fleet: Fleet, key: Key, *, token: str, body: bytes, messa
             slots = key.in_order(fleet.choose(key.certificate.slots, needed, excluded=trouble.excluded))
         except UnavailableError as error:
             raise trouble.exhausted(error) from None
-        nonces = await asyncio.gather(*(fleet.nonces(slot, ED25519).take() for slot in slots), return_exceptions=True)
-        if not await trouble.absorb(fleet, dict(zip(slots, nonces, strict=True))):
+        found = await asyncio.gather(
+            *(fleet.nonces(slot, scheme.suite).take() for slot in slots), return_exceptions=True
+        )
+        if not await trouble.absorb(fleet, dict(zip(slots, found, strict=True))):
             continue
-        taken = [nonce for nonce in nonces if isinstance(nonce, NonceCommitment)]
-        shares = await _round(fleet, slots, taken, token, body)
-        if not await trouble.absorb(fleet, dict(zip(slots, shares, strict=True))):
-            continue
-        replies = {slot: reply for slot, reply in zip(slots, shares, strict=True) if isinstance(reply, SignReply)}
+        nonces = [nonce for nonce in found if isinstance(nonce, NonceCommitment)]
         try:
-            signature = frost.aggregate(
-                public_key=key.certificate.public_key,
-                message=message,
-                commitments=[
-                    (key.index[slot], nonce.hiding, nonce.binding) for slot, nonce in zip(slots, taken, strict=True)
-                ],
-                shares={key.index[slot]: reply.share for slot, reply in replies.items()},
-                public_shares=key.public_shares,
-                # Any signer's word for R will do: the signature is verified with it, and without it if that fails.
-                group_commitment=next(iter(replies.values())).group_commitment,
+            requests = scheme.requests(slots, nonces)
+            replies = await asyncio.gather(
+                *(
+                    fleet.links[slot].call(scheme.verb, request, timeout_s=SIGN_TIMEOUT_S)
+                    for slot, request in zip(slots, requests, strict=True)
+                ),
+                return_exceptions=True,
             )
+            answers = dict(zip(slots, replies, strict=True))
+            if not await trouble.absorb(fleet, answers):
+                continue
+            signature = scheme.aggregate(slots, nonces, answers)
         except PeerError as error:
             culprits = [slot for slot in slots if str(key.index[slot]) in error.culprits]
             logger().error("bad-share", key=key.key, culprits=culprits, attempt=attempt)
@@ -78,21 +76,3 @@ async def sign_ed25519(fleet: Fleet, key: Key, *, token: str, body: bytes, messa
             continue
         return Signature(signature=signature, signers=tuple(slots), culprits=tuple(sorted(trouble.culprits)))
     raise trouble.exhausted()
-
-
-async def _round(
-    fleet: Fleet, slots: list[str], nonces: list[NonceCommitment], token: str, body: bytes
-) -> list[SignReply | BaseException]:
-    signers = [Signer(slot, nonce.hiding, nonce.binding) for slot, nonce in zip(slots, nonces, strict=True)]
-    replies: list[SignReply | BaseException] = await asyncio.gather(
-        *(
-            fleet.links[slot].call(
-                "sign",
-                SignRequest(token=token, body=body, nonce=nonce.nonce, signers=signers),
-                timeout_s=SIGN_TIMEOUT_S,
-            )
-            for slot, nonce in zip(slots, nonces, strict=True)
-        ),
-        return_exceptions=True,
-    )
-    return replies

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from kms.body import Reply
@@ -83,7 +85,21 @@ class DigestBody(SignBody, frozen=True, tag="digest"):
     digest: str
 
 
-SignRequest = EvmTransactionBody | Eip191Body | SolanaMessageBody | MessageBody | DigestBody
+class Eip712Body(SignBody, frozen=True, tag="eip712"):
+    """EIP-712 typed data: domain, types, primaryType and message; the nodes hash it."""
+
+    typed_data: dict[str, Any]
+
+
+class BitcoinSighashBody(SignBody, frozen=True, tag="bitcoin_sighash"):
+    """A Taproot signature hash, 32 bytes, base64url; counts as signing blindly."""
+
+    sighash: str
+
+
+SignRequest = (
+    EvmTransactionBody | Eip712Body | Eip191Body | SolanaMessageBody | BitcoinSighashBody | MessageBody | DigestBody
+)
 
 _SIGN_REQUEST = msgspec.json.Decoder(SignRequest)
 
@@ -97,9 +113,10 @@ def check_sign_body(body: bytes) -> None:
 
 
 class SignatureJson(Reply, frozen=True, omit_defaults=True):
-    """A signature: `ed25519` (base64url), or the ECDSA members (hex), with the raw transaction where it is one."""
+    """`ed25519` or `bip340` (64 bytes, base64url), or the ECDSA members (hex), maybe a raw transaction."""
 
     ed25519: str | None = None
+    bip340: str | None = None
     r: str | None = None
     s: str | None = None
     y_parity: int | None = None

@@ -18,7 +18,7 @@ from kms.errors import RequestError
 from kms.keys import addresses
 from kms.routes.shapes import visible_key
 
-FORMATS = ("raw", "pem", "jwk", "evm", "solana")
+FORMATS = ("raw", "pem", "jwk", "evm", "solana", "bitcoin")
 
 
 class PublicKey(Reply, frozen=True):
@@ -55,7 +55,7 @@ def _formatted(certificate: KeyCertificate, wanted: str) -> str | dict[str, str]
 
 def _jwk(certificate: KeyCertificate) -> dict[str, str]:
     """RFC 8037 for the curve25519 keys, RFC 8812 for secp256k1."""
-    if certificate.spec == "secp256k1-ecdsa":
+    if certificate.spec.startswith("secp256k1"):
         point = _loaded(certificate).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return {"kty": "EC", "crv": "secp256k1", "x": b64url(point[1:33]), "y": b64url(point[33:])}
     curve = "Ed25519" if certificate.spec == "ed25519" else "X25519"
@@ -63,7 +63,7 @@ def _jwk(certificate: KeyCertificate) -> dict[str, str]:
 
 
 def _loaded(certificate: KeyCertificate) -> Any:
-    if certificate.spec == "secp256k1-ecdsa":
+    if certificate.spec.startswith("secp256k1"):
         return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256K1(), certificate.public_key)
     kind = Ed25519PublicKey if certificate.spec == "ed25519" else X25519PublicKey
     return kind.from_public_bytes(certificate.public_key)

@@ -12,11 +12,17 @@ from enclave.tokens import Act
 from kms.admission import Outcome
 from kms.endpoint import Answer, Context, Endpoint, executed, outcome
 from kms.errors import RequestError
-from kms.fleet.reconstruct import EcdsaSignature, sign_ecdsa
-from kms.fleet.signing import sign_ed25519
+from kms.fleet.ecdsa import sign_threshold_ecdsa
+from kms.fleet.ecdsa_signature import EcdsaSignature
+from kms.fleet.reconstruct import sign_ecdsa
+from kms.fleet.schemes import Bip340, Ed25519
+from kms.fleet.signing import sign_schnorr
 from kms.keys import Key
 from kms.routes.payloads import SignatureJson, Signed, SignRequest, check_sign_body
 from kms.routes.shapes import usable_key
+
+SCHEMES = {scheme.suite: scheme for scheme in (Ed25519, Bip340)}
+"""Key spec -> one-round scheme."""
 
 
 async def sign(context: Context) -> Answer:
@@ -29,25 +35,26 @@ async def sign(context: Context) -> Answer:
         raise RequestError("the request's not_after has passed", code="request.not-after")
 
     async def work() -> Outcome:
-        if certificate.spec == "ed25519":
-            return await _ed25519(context, key, payload)
-        return await _ecdsa(context, key, payload)
+        if certificate.spec == "secp256k1-ecdsa":
+            return await _ecdsa(context, key, payload)
+        return await _schnorr(context, key, payload)
 
     return await executed(context, work)
 
 
-async def _ed25519(context: Context, key: Key, payload: Payload) -> Outcome:
+async def _schnorr(context: Context, key: Key, payload: Payload) -> Outcome:
     call = context.caller
     assert payload.message is not None
-    made = await sign_ed25519(
-        context.gateway.fleet, key, token=call.token_text, body=call.body, message=payload.message
-    )
+    scheme = SCHEMES[key.certificate.spec](key, token=call.token_text, body=call.body, message=payload.message)
+    made = await sign_schnorr(context.gateway.fleet, key, scheme)
+    signature = b64url(made.signature)
+    is_ed25519 = scheme.suite == "ed25519"
     signed = Signed(
         key=key.key,
         kind=payload.kind,
         request_id=call.token.request_id.hex(),
         signers=list(made.signers),
-        signature=SignatureJson(ed25519=b64url(made.signature)),
+        signature=SignatureJson(ed25519=signature) if is_ed25519 else SignatureJson(bip340=signature),
     )
     return outcome(signed, facts={"signers": list(made.signers), **_culprits(made.culprits)})
 
@@ -55,10 +62,8 @@ async def _ed25519(context: Context, key: Key, payload: Payload) -> Outcome:
 async def _ecdsa(context: Context, key: Key, payload: Payload) -> Outcome:
     call, gateway = context.caller, context.gateway
     assert payload.digest is not None
-    assert key.certificate.custody is Custody.RECONSTRUCT
-    made = await sign_ecdsa(
-        gateway.fleet, gateway.relay, key, token=call.token_text, body=call.body, digest=payload.digest
-    )
+    work = sign_ecdsa if key.certificate.custody is Custody.RECONSTRUCT else sign_threshold_ecdsa
+    made = await work(gateway.fleet, gateway.relay, key, token=call.token_text, body=call.body, digest=payload.digest)
     signed = Signed(
         key=key.key,
         kind=payload.kind,
@@ -66,8 +71,8 @@ async def _ecdsa(context: Context, key: Key, payload: Payload) -> Outcome:
         signers=list(made.signers),
         signature=_ecdsa_json(payload, made),
     )
-    facts = {"signers": list(made.signers), "assembler": made.assembler, **_culprits(made.culprits)}
-    return outcome(signed, facts=facts)
+    assembler = {} if made.assembler is None else {"assembler": made.assembler}
+    return outcome(signed, facts={"signers": list(made.signers), **assembler, **_culprits(made.culprits)})
 
 
 def _ecdsa_json(payload: Payload, made: EcdsaSignature) -> SignatureJson:

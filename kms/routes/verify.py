@@ -11,6 +11,8 @@ from attestation.canonical import canonical_json, parse_json
 from attestation.envelope import b64url_decode
 from attestation.errors import DocumentError
 from enclave.payload.sign import parse_sign_body
+from enclave.schnorr_key import SPEC as SCHNORR
+from enclave.schnorr_key import verification_key
 from enclave.tokens import Act
 from kms.body import Reply, Request, read_body
 from kms.endpoint import Answer, Context, Endpoint, reply
@@ -24,6 +26,7 @@ class SignatureGiven(msgspec.Struct, frozen=True, kw_only=True):
     """The members of a sign answer's `signature` that prove anything; others are ignored."""
 
     ed25519: str | None = None
+    bip340: str | None = None
     r: str | None = None
     s: str | None = None
 
@@ -50,7 +53,9 @@ async def verify(context: Context) -> Answer:
     certificate = key.certificate
     body = canonical_json(parse_json(context.body)["payload"])
     payload = parse_sign_body(body, certificate.usage, certificate.spec)
-    if payload.message is not None:
+    if payload.message is not None and certificate.spec == SCHNORR:
+        valid = _bip340(request.signature, verification_key(certificate), payload.message)
+    elif payload.message is not None:
         valid = _ed25519(request.signature, certificate.public_key, payload.message)
     else:
         assert payload.digest is not None
@@ -66,6 +71,15 @@ def _ed25519(given: SignatureGiven, public_key: bytes, message: bytes) -> bool:
     except (BadSignatureError, DocumentError, ValueError):
         return False
     return True
+
+
+def _bip340(given: SignatureGiven, xonly: bytes, message: bytes) -> bool:
+    if given.bip340 is None:
+        raise RequestError("expected signature.bip340 for a BIP-340 key", code="request.signature")
+    try:
+        return bool(coincurve.PublicKeyXOnly(xonly).verify(b64url_decode(given.bip340), message))
+    except (DocumentError, ValueError):
+        return False
 
 
 def _ecdsa(given: SignatureGiven, public_key: bytes, digest: bytes) -> bool:

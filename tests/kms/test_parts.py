@@ -194,7 +194,7 @@ async def pooled(server: NonceServer) -> tuple[NodeLink, NoncePool]:
         while not link.connected:
             await asyncio.sleep(0.005)
     link.admit(server.spki)
-    return link, NoncePool(link)
+    return link, NoncePool(link, "ed25519")
 
 
 async def test_nonce_is_given_once() -> None:

@@ -257,3 +257,39 @@ async def test_disabled_key_refuses_everywhere_until_enabled(fabric: Fabric) -> 
         assert found == status, answer
         if status == 409:
             assert answer["code"] == "key.disabled"
+
+
+async def test_bip340_signature_verifies(fabric: Fabric) -> None:
+    """A message signed by three of five verifies under libsecp256k1; altered it does not."""
+    record = await fabric.create_key(name="schnorr", spec="secp256k1-schnorr", usage="generic")
+    status, answer = await fabric.sign(record, b"taproot")
+    assert status == 200, answer
+    value = {"payload": {"kind": "message", "message": b64url(b"taproot")}, "signature": answer["signature"]}
+    status, verdict = await fabric.use(record, "verify", value)
+    assert (status, verdict["valid"]) == (200, True)
+    public = coincurve.PublicKeyXOnly(bytes.fromhex(record["public_key"])[1:])
+    digest = _tagged_hash("Holdfast/message", b"taproot")
+    assert public.verify(b64url_decode(answer["signature"]["bip340"]), digest)
+    assert not public.verify(b64url_decode(answer["signature"]["bip340"]), _tagged_hash("Holdfast/message", b"other"))
+
+
+def _tagged_hash(tag: str, message: bytes) -> bytes:
+    """BIP-340's tagged hash."""
+    prefix = hashlib.sha256(tag.encode()).digest()
+    return hashlib.sha256(prefix + prefix + message).digest()
+
+
+async def test_threshold_ecdsa_recovers_the_address(fabric: Fabric) -> None:
+    """Three of five sign without ever putting the key together; two would know it, and the record says so."""
+    record = await fabric.create_key(
+        name="threshold", spec="secp256k1-ecdsa", usage="evm", custody="threshold", shares_needed=2
+    )
+    assert (record["assemblers"], record["privacy_threshold"], record["signing_quorum"]) == ([], 2, 3)
+    for number in range(3):
+        value = {"kind": "eip191", "message": b64url(b"%d" % number)}
+        status, answer = await fabric.use(record, "sign", value)
+        assert status == 200, answer
+        signature = answer["signature"]
+        vrs = (27 + signature["y_parity"], int(signature["r"], 16), int(signature["s"], 16))
+        assert Account.recover_message(encode_defunct(b"%d" % number), vrs=vrs) == record["addresses"]["evm"]
+        assert len(answer["signers"]) == 3

@@ -1,0 +1,99 @@
+"""The two one-round Schnorr schemes: how a node is asked, and how the shares become a signature.
+
+Ed25519 is FROST by RFC 9591 (specs/frost.md), BIP-340 is BIP-445 (specs/bip340.md); both spend one
+published nonce per signer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from enclave.schnorr_key import SPEC as SCHNORR
+from enclave.schnorr_key import signer_set, tweaks_of
+from enclave.threshold import bip340, frost
+from enclave.threshold.bip340_session import aggregate_nonces
+from enclave.wire import Message, NonceCommitment, SchnorrSignRequest, Signer, SignRequest
+from kms.keys import Key
+
+ED25519 = "ed25519"
+
+
+class Scheme(Protocol):
+    """One request's side of a scheme; `slots` and `nonces` go by rising share index."""
+
+    suite: str
+    verb: str
+
+    def requests(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> list[Message]:
+        """What each signer is asked; raises PeerError naming the indices whose nonce is none."""
+
+    def aggregate(self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]) -> bytes:
+        """The verified signature; raises PeerError naming the indices of wrong shares, other EnclaveErrors."""
+
+
+class Ed25519:
+    """FROST(Ed25519, SHA-512)."""
+
+    suite = ED25519
+    verb = "sign"
+
+    def __init__(self, key: Key, *, token: str, body: bytes, message: bytes) -> None:
+        self._key = key
+        self._token = token
+        self._body = body
+        self._message = message
+
+    def requests(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> list[Message]:
+        """Each signer's own nonce, and everybody's commitments."""
+        signers = [Signer(slot, nonce.hiding, nonce.binding) for slot, nonce in zip(slots, nonces, strict=True)]
+        return [SignRequest(token=self._token, body=self._body, nonce=nonce.nonce, signers=signers) for nonce in nonces]
+
+    def aggregate(self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]) -> bytes:
+        """64 bytes, verified; what the first signer says R is spares computing it here if it is true."""
+        index = self._key.index
+        return frost.aggregate(
+            public_key=self._key.certificate.public_key,
+            message=self._message,
+            commitments=[(index[slot], nonce.hiding, nonce.binding) for slot, nonce in zip(slots, nonces, strict=True)],
+            shares={index[slot]: reply.share for slot, reply in replies.items()},
+            public_shares=self._key.public_shares,
+            group_commitment=replies[slots[0]].group_commitment,
+        )
+
+
+class Bip340:
+    """BIP-445, under the key itself or, for usage `bitcoin`, its Taproot output key."""
+
+    suite = SCHNORR
+    verb = "schnorr-sign"
+
+    def __init__(self, key: Key, *, token: str, body: bytes, message: bytes) -> None:
+        self._key = key
+        self._token = token
+        self._body = body
+        self._message = message
+
+    def requests(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> list[Message]:
+        """Each signer's own nonce, and the sum of all."""
+        total = aggregate_nonces(self._public(slots, nonces))
+        return [
+            SchnorrSignRequest(
+                token=self._token, body=self._body, nonce=nonce.nonce, signers=list(slots), aggregate_nonce=total
+            )
+            for nonce in nonces
+        ]
+
+    def aggregate(self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]) -> bytes:
+        """64 bytes, verified under the key the nodes signed for."""
+        certificate = self._key.certificate
+        return bip340.aggregate(
+            signers=signer_set(certificate, list(slots)),
+            message=self._message,
+            nonces=self._public(slots, nonces),
+            shares={self._key.index[slot]: reply.share for slot, reply in replies.items()},
+            tweaks=tweaks_of(certificate),
+        )
+
+    def _public(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> dict[int, bytes]:
+        return {self._key.index[slot]: nonce.hiding + nonce.binding for slot, nonce in zip(slots, nonces, strict=True)}
