@@ -26,10 +26,7 @@ def prove(group: Group, secret: Secret, base: bytes, context: bytes) -> bytes:
 
 
 def verify(group: Group, public: bytes, base: bytes, result: bytes, context: bytes, proof: bytes) -> bool:
-    """Whether `result` is to `base` as `public` is to B; all three points already validated.
-
-    Hostile proofs give False.
-    """
+    """Whether `result` is to `base` as `public` is to B; hostile proofs and points outside the group give False."""
     size = group.scalar_bytes
     try:
         challenge, response = (decode_public(group, part) for part in (proof[:size], proof[size:]))

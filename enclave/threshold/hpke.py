@@ -17,7 +17,7 @@ from enclave.errors import AbortError, CallerError, PeerError
 from enclave.group.ed25519 import ED25519
 from enclave.secret import Secret
 from enclave.threshold import dleq
-from enclave.threshold.hpke_schedule import TAG_BYTES, Aead, key_schedule, shared_secret
+from enclave.threshold.hpke_schedule import Aead, key_schedule, shared_secret
 from enclave.threshold.montgomery import KEY_BYTES, eightfold_point, public_key_x25519, to_montgomery
 from enclave.threshold.shamir import lagrange
 from enclave.wire import tagged
@@ -84,13 +84,11 @@ def open(  # noqa: A001 - the standard's name for it
     `dh` comes from `combine`.  Raises CallerError (`decrypt.failed`) for every kind of failure.
     """
     key, nonce = key_schedule(shared_secret(dh, enc, public_key), info, aead)
-    # A ciphertext without a whole tag still costs one AEAD call.
-    whole = ciphertext if len(ciphertext) >= TAG_BYTES else bytes(TAG_BYTES)
     try:
-        plaintext = aead.cipher(key).decrypt(nonce, whole, aad)
+        plaintext = aead.cipher(key).decrypt(nonce, ciphertext, aad)
     except InvalidTag:
         raise _failed() from None
-    if len(enc) != ENC_BYTES or len(dh) != KEY_BYTES or dh == _NO_DH or whole is not ciphertext:
+    if len(enc) != ENC_BYTES or len(dh) != KEY_BYTES or dh == _NO_DH:
         raise _failed()
     return plaintext
 
@@ -127,7 +125,7 @@ def verify_partial(
         raise _failed()
     public = ED25519.mult_public(lagrange(ids, index, ED25519.order), public_share)
     context = _proof_context(index, ids, enc)
-    if not _is_point(point) or not dleq.verify(ED25519, public, base, point, context, proof):
+    if not dleq.verify(ED25519, public, base, point, context, proof):
         raise PeerError("partial decryption is not proven", culprits=[str(index)], code="partial.invalid")
 
 

@@ -76,7 +76,7 @@ def repair_terms(
     context: bytes,
 ) -> Terms:
     """The public terms; `context` names key and epoch.  Raises CallerError unless T helpers and another target."""
-    if len(helpers) != len(commitments) or target in helpers or target_slot in helpers.values():
+    if len(helpers) != len(commitments) or target in helpers:
         raise CallerError("a repair takes exactly T helpers and another target", code="ceremony.participants")
     bound = tagged("repair-terms", context, target.to_bytes(4, "big"), target_slot.encode(), *commitments)
     ceremony = Ceremony(

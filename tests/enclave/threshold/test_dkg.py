@@ -282,6 +282,57 @@ def test_complaints_with_a_foreign_key_prove_nothing() -> None:
         assert caught.value.code == "complaint.malformed"
 
 
+@pytest.mark.parametrize(("dealer", "receiver"), [(2, 2), (9, 3), (2, 9)])
+def test_complaints_name_two_participants(dealer: int, receiver: int) -> None:
+    """Nobody complains about itself, and strangers neither complain nor are complained about."""
+    session = os.urandom(32)
+    _, first, second = first_rounds(ED25519, session)
+    terms = ceremony(ED25519, session)
+    with pytest.raises(CallerError) as caught:
+        verify_complaint(terms, first, second, dealer=dealer, receiver=receiver, revealed=bytes(96))
+    assert caught.value.code == "complaint.malformed"
+
+
+def test_auditors_refuse_malformed_ceremony_keys() -> None:
+    """A first payload with a bad ceremony key is refused by whoever only reads the transcript, too."""
+    session = os.urandom(32)
+    _, first, second = first_rounds(ED25519, session)
+    first[CHEAT] = _bad_kem_key(first[CHEAT])
+    with pytest.raises(PeerError) as caught:
+        messages.verify_transcript(ceremony(ED25519, session), first, second)
+    assert (caught.value.code, caught.value.culprits) == ("ceremony.malformed", ("node-2",))
+
+
+def test_oversized_payloads_are_refused_unread() -> None:
+    """A well-formed payload above the limit names its sender before it is decoded."""
+    terms = ceremony(ED25519, bytes(32))
+    payload = encode(messages.Round1(bytes(32), bytes(PAYLOAD_BYTES_MAX)))
+    with pytest.raises(PeerError) as caught:
+        terms.decode(messages.Round1, CHEAT, payload)
+    assert (caught.value.code, caught.value.culprits) == ("ceremony.malformed", ("node-2",))
+
+
+@pytest.mark.parametrize("change", [lambda s: s + b"x", lambda s: s[:-1], lambda s: b""])
+def test_sealed_shares_have_one_length(change: Callable[[bytes], bytes]) -> None:
+    """Anything longer or shorter than a sealed share does not open, and raises only our error."""
+    key = ceremony_kem.CeremonyKey()
+    sealed = ceremony_kem.seal(key.public, Secret.random(32), b"for you")
+    with pytest.raises(CallerError) as caught:
+        key.open(change(sealed), b"for you")
+    assert caught.value.code == "share.unreadable"
+
+
+def test_a_proof_without_randomness_is_refused() -> None:
+    """A proof whose nonce is zero would verify, and would publish the secret."""
+    secret = ED25519.random_scalar()
+    public = ED25519.base_mult(secret)
+    identity = b"\x01" + bytes(31)
+    challenge = ED25519.hash_to_scalar("dkg-proof-of-possession", b"context", public, identity)
+    response = ED25519.scalar_to_public_bytes(ED25519.mul_public(secret, challenge))
+    assert not pop.verify(ED25519, public, b"context", pop.Proof(identity, response))
+    assert pop.verify(ED25519, public, b"context", pop.prove(ED25519, secret, public, b"context"))
+
+
 def test_no_complaint_without_a_bad_share() -> None:
     """The ceremony key is revealed only after a dealer's share failed."""
     parties, _, second = first_rounds(ED25519)

@@ -231,7 +231,7 @@ def test_bad_rows_abort(change: str) -> None:
     else:
         sealed[1], sealed[3] = sealed[3], sealed[1]
     first[2] = spoiled(first[2], Round1, sealed=sealed)
-    with pytest.raises(EnclaveError) as caught:
+    with pytest.raises(PeerError if change == "row missing" else AbortError) as caught:
         committee.signers[1].round2(first)
     assert caught.value.culprits == (("node-2",) if change == "row missing" else ())
 
@@ -315,6 +315,27 @@ def test_bad_third_payloads_abort(change: Callable[[Round3], dict[str, Any]], ki
     assert caught.value.culprits == (("node-2",) if kind is PeerError else ())
 
 
+def test_a_check_share_beyond_the_interpolated_ones_counts() -> None:
+    """The value at zero comes from t + 1 points; a wrong W among the others is found by the degree check."""
+    committee = Committee(2)
+    third = committee.run(3)
+    third[3] = spoiled(third[3], Round3, check_share=GROUP.base_mult_public(5))
+    with pytest.raises(AbortError, match="polynomial"):
+        committee.signers[1].round4(third)
+
+
+def test_a_masked_nonce_of_zero_aborts() -> None:
+    """A signer that sees the others' w first can make the sum zero, and gains an abort."""
+    committee = Committee(2)
+    second = committee.run(2)
+    known = {i: int.from_bytes(decode_as(Round2, p).masked, "big") for i, p in second.items()}
+    rest = sum(shamir.lagrange([1, 2, 3], i, Q) * known[i] for i in (1, 3))
+    last = -rest * pow(shamir.lagrange([1, 2, 3], 2, Q), -1, Q) % Q
+    second[2] = spoiled(second[2], Round2, masked=last.to_bytes(32, "big"))
+    with pytest.raises(AbortError, match="zero"):
+        committee.signers[1].round3(second)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_split_views_of_one_payload_stop_everyone_honest(number: int) -> None:
     """Two encodings of the same values, shown to different signers: only the echo sees it, and it suffices."""
@@ -345,6 +366,10 @@ def test_bad_releases_do_not_become_a_signature() -> None:
         with pytest.raises(AbortError) as caught:
             finish(committee.session, {**releases, 2: spoiled(releases[2], Release, **changes)})
         assert caught.value.culprits == ()
+    for k in range(6, 14):
+        other = spoiled(releases[2], Release, nonce=GROUP.base_mult_public(k))
+        with pytest.raises(AbortError, match="different"):
+            finish(committee.session, {**releases, 2: other})
     for nonce in (*bad_points(GROUP), GROUP.base_mult_public(5)):
         with pytest.raises(AbortError):
             finish(committee.session, {i: spoiled(p, Release, nonce=nonce) for i, p in releases.items()})

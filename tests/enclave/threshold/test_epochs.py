@@ -191,6 +191,44 @@ def test_bad_announcements_stop_the_dealing(change: str) -> None:
     assert caught.value.culprits == (("node-2",) if change in ("malformed", "bad key") else ())
 
 
+def test_auditors_refuse_malformed_announcements() -> None:
+    """A bad ceremony key is refused by whoever only reads the transcript, in refresh, reshare and repair."""
+    bad = encode(Announcement(b"\xff" * ceremony_kem.KEM_KEY_BYTES))
+    old = key_shares(ED25519, 3, 2)
+    terms, first, second, _ = run_reshare(ED25519, old, [1, 2], slots(3), 2)
+    with pytest.raises(PeerError) as caught:
+        reshare.verify_reshare(terms, {**first, 3: bad}, second, public_key=old[1].public_key)
+    assert (caught.value.code, caught.value.culprits) == ("ceremony.malformed", ("node-3",))
+    case = Repair()
+    with pytest.raises(PeerError) as repaired:
+        repair_messages.read_announcements(case.terms, {**case.first, 3: bad})
+    assert (repaired.value.code, repaired.value.culprits) == ("ceremony.malformed", ("node-3",))
+
+
+def test_a_reshare_of_another_key_is_refused() -> None:
+    """Good dealings of one key are not taken for those of another."""
+    old = key_shares(ED25519, 3, 2)
+    terms, first, second, _ = run_reshare(ED25519, old, [1, 2], slots(3), 2)
+    with pytest.raises(AbortError):
+        reshare.verify_reshare(terms, first, second, public_key=ED25519.base_mult_public(5))
+
+
+def test_an_exchanged_own_announcement_blames_nobody() -> None:
+    """A relay that swaps a member's key for another well-formed one is noticed by that member."""
+    case = Repair()
+    other = encode(Announcement(ceremony_kem.CeremonyKey().public))
+    with pytest.raises(AbortError) as helper:
+        case.helpers[1].round2({**case.first, 1: other})
+    assert helper.value.code == "ceremony.equivocation"
+    case = Repair()
+    forged = {**case.first, 4: other}
+    second = {i: h.round2(forged) for i, h in case.helpers.items()}
+    third = case.third(second)
+    with pytest.raises(AbortError) as target:
+        case.target.finish(forged, second, third)
+    assert target.value.code == "ceremony.equivocation"
+
+
 def test_split_announcements_are_seen() -> None:
     """Different announcements to different holders show in the echo before any share changes."""
     _, parties = start_refresh(ED25519)
@@ -373,6 +411,10 @@ PARTS: dict[str, tuple[Callable[[repair_messages.Parts], dict[str, Any]], str]] 
         "commitment.invalid",
     ),
     "bad point": (lambda m: {"points": {**m.points, 1: bad_points(ED25519)[0]}}, "commitment.invalid"),
+    "points of mixed order": (
+        lambda m: {"points": {j: ED25519.point_add(p, bad_points(ED25519)[1]) for j, p in m.points.items()}},
+        "commitment.invalid",
+    ),
     "point missing": (lambda m: {"points": {1: m.points[1]}}, "ceremony.malformed"),
     "part missing": (lambda m: {"sealed": {1: m.sealed[1]}}, "ceremony.malformed"),
     "points swapped": (lambda m: {"points": {1: m.points[3], 3: m.points[1]}}, "share.invalid"),

@@ -290,6 +290,16 @@ def test_shares_must_be_those_of_the_signers() -> None:
         assert caught.value.code == "signers.shares"
 
 
+def test_every_signer_needs_a_public_share() -> None:
+    """Without the key's public share of a signer nobody could be named."""
+    attempt = Signing()
+    shares = {i: attempt.sign(i) for i in attempt.nonces}
+    del attempt.public_shares[3]
+    with pytest.raises(CallerError) as caught:
+        attempt.aggregate(shares)
+    assert caught.value.code == "signers.shares"
+
+
 def test_inconsistent_key_data_accuses_nobody() -> None:
     """When public shares do not belong to the public key, no signer is blamed for it."""
     attempt, foreign = Signing(), Signing()

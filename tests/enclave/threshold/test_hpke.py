@@ -184,6 +184,20 @@ def test_a_zero_result_never_opens() -> None:
     assert caught.value.code == "decrypt.failed"
 
 
+@pytest.mark.parametrize("wrong", ["enc", "dh"])
+def test_values_of_another_length_never_open(wrong: str) -> None:
+    """A ciphertext made to fit a shortened encapsulated key or result is refused although its tag is right."""
+    case = Opening()
+    terms = {"enc": case.enc, "dh": case.dh}
+    terms[wrong] = terms[wrong][:31]
+    secret = shared_secret(terms["dh"], terms["enc"], case.public_key)
+    key, nonce = key_schedule(secret, b"info", hpke.Aead.AES_256_GCM)
+    forged = hpke.Aead.AES_256_GCM.cipher(key).encrypt(nonce, b"fits", b"")
+    with pytest.raises(CallerError) as caught:
+        case.open(**terms, ciphertext=forged)
+    assert caught.value.code == "decrypt.failed"
+
+
 def _is_on_curve(u: int) -> bool:
     rhs = (pow(u, 3, FIELD) + 486662 * pow(u, 2, FIELD) + u) % FIELD
     return pow(rhs, (FIELD - 1) // 2, FIELD) in (0, 1)

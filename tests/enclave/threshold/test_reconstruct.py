@@ -113,6 +113,20 @@ def test_the_joined_key_lives_for_the_block_only(group: Group) -> None:
     assert group.base_mult(shares[1]) == public_shares[1]
 
 
+def test_a_miscomputed_signature_never_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault while signing (simulated: another key signs) is caught by recovering the public key."""
+    shares, public_key, public_shares = key_of(SECP256K1)
+    honest = SECP256K1.ecdsa_sign_recoverable
+    monkeypatch.setattr(SECP256K1, "ecdsa_sign_recoverable", lambda _secret, digest: honest(shares[1], digest))
+    with pytest.raises(AbortError):
+        reconstruct.sign_ecdsa(
+            shares={i: shares[i] for i in (1, 2, 3)},
+            public_key=public_key,
+            public_shares=public_shares,
+            digest=bytes(32),
+        )
+
+
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_only_digests_are_signed(size: int) -> None:
     """Anything but 32 bytes is refused."""
