@@ -661,7 +661,6 @@ def spoilt_extensions(kit: Kit) -> dict[str, bytes]:
     prefix = pck.SGX_EXTENSION
     right = kits.extension_members(kit.facts)
     member = der.sequence(der.oid(f"{prefix}.1"), der.octets(kit.facts.ppid))
-    foreign = der.sequence(der.oid("1.2.840.1.6"), der.octets(bytes(16)))
     flag = der.sequence(der.oid(f"{prefix}.7.1"), der.boolean(True) + der.boolean(True))
     return {
         "trailing": right + b"\x05\x00",
