@@ -11,6 +11,7 @@ import msgspec
 from enclave.addresses import evm_address, solana_address
 from enclave.certificate import KeyCertificate, certificate_to_json
 from enclave.key_specs import Usage
+from enclave.taproot import p2tr_address
 from enclave.tokens import key_resource
 from enclave.wire import CertificateSignature
 from kms.store.protocol import StoredKey
@@ -120,6 +121,8 @@ def addresses(certificate: KeyCertificate) -> dict[str, str]:
         return {"evm": evm_address(certificate.public_key)}
     if certificate.usage is Usage.SOLANA:
         return {"solana": solana_address(certificate.public_key)}
+    if certificate.usage is Usage.BITCOIN:
+        return {"bitcoin": p2tr_address(certificate.public_key)}
     return {}
 
 

@@ -11,6 +11,7 @@ from enclave.addresses import evm_address, solana_address
 from enclave.certificate import KeyCertificate, certificate_bytes, certificate_from_json, verify_certificate
 from enclave.key_specs import SHARES_NEEDED_MIN
 from enclave.signing_key import PublicKey
+from enclave.taproot import p2tr_address
 from enclave.wire import CertificateSignature
 from kms.client.attestor import Attestor
 from kms.client.errors import ClientError, UnavailableError, VerificationError
@@ -180,6 +181,8 @@ def addresses_of(usage: str, public_key: bytes) -> dict[str, str]:
         return {"evm": evm_address(public_key)}
     if usage == "solana":
         return {"solana": solana_address(public_key)}
+    if usage == "bitcoin":
+        return {"bitcoin": p2tr_address(public_key)}
     return {}
 
 

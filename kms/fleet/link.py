@@ -123,6 +123,10 @@ class NodeLink:
         """The node answers."""
         self._silent_since = None
 
+    def note_doubt(self) -> None:
+        """Avoid a node that took part where something failed and others did not fail."""
+        self._suspect_until = max(self._suspect_until, asyncio.get_running_loop().time() + SUSPECT_S)
+
     def note_misbehaviour(self) -> None:
         """Avoid a node that sent a wrong share for longer."""
         self._suspect_until = asyncio.get_running_loop().time() + QUARANTINE_S
