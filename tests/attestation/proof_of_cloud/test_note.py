@@ -87,6 +87,12 @@ def test_malformed_notes_are_refused(data: bytes) -> None:
     assert caught.value.code == "proof-of-cloud.malformed"
 
 
+def test_oversized_notes_are_not_read() -> None:
+    """More bytes than any note has, although otherwise well formed."""
+    with pytest.raises(StatementError, match="at most"):
+        Note.parse(b"x" * 20_000 + "\n\n— alice AAAAAAAA\n".encode())
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_note_or_a_typed_error(data: bytes) -> None:
     """Parsing never raises anything else, and what parses writes back unchanged."""

@@ -41,6 +41,20 @@ def offline(tmp_path: Path) -> Registry:
     return registry
 
 
+def test_the_freshness_key_cannot_begin_a_registry(tmp_path: Path) -> None:
+    """Before the members have signed a first head there is nothing to restate or to restrict."""
+    public = {name: public_bytes(key) for name, key in MEMBERS.items()}
+    registry = Registry.init(
+        tmp_path / "new", origin="new.example", members=public, threshold=2, freshness_key=public_bytes(ONLINE)
+    )
+    files = RegistryFiles(registry.directory)
+    with pytest.raises(StatementError, match="first head"):
+        registry.restate(NOW, ONLINE)
+    with pytest.raises(StatementError, match="first head"):
+        proposal.restrict(files, registry.config, files.load(), Entry.of(REVOCATION), ONLINE, NOW)
+    assert files.load().lines == []
+
+
 def test_k_of_m_members_bring_a_proposal_into_force(offline: Registry) -> None:
     """Nothing is listed with one signature; with the second it is."""
     assert not offline.add_platform(MACHINE, provider="acme", now=NOW)
