@@ -36,6 +36,8 @@ class Trouble:
     culprits: set[str] = field(default_factory=set)
     refusals: dict[str, NodeRefusal] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
+    doubts: Counter[str] = field(default_factory=Counter)
+    """How many sets each node was in that failed without a culprit."""
 
     async def absorb(self, fleet: Fleet, answers: Mapping[str, Any]) -> bool:
         """Note every failure among `answers` (slot -> reply or exception); True if there was none.
@@ -83,6 +85,18 @@ class Trouble:
             self.culprits.add(slot)
             self.excluded.add(slot)
             fleet.links[slot].note_misbehaviour()
+
+    def doubt(self, slots: Sequence[str]) -> None:
+        """A set failed and nobody can be named."""
+        self.doubts.update(slots)
+
+    def preferred(self, holders: Sequence[str]) -> list[str]:
+        """Those least doubted: with one liar among five holders and sets of three, the third set is without it.
+
+        The second set has only one member of the first; if it fails too, that one was in both.
+        """
+        most = max((self.doubts[slot] for slot in holders), default=0)
+        return [slot for slot in holders if self.doubts[slot] < most]
 
     def exhausted(self, error: KmsError | None = None) -> KmsError:
         """What to tell the caller when nothing more can be tried."""

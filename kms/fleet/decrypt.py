@@ -35,7 +35,7 @@ async def sealed_partials(fleet: Fleet, key: Key, *, token: str, body: bytes) ->
     """Partials of a quorum for the recipient named in `body`; raises NodeRefusal, UnavailableError."""
     trouble = Trouble()
     for _ in range(ATTEMPTS_MAX):
-        _, answers = await _ask(fleet, key, trouble, token, body, preferred=())
+        _, answers = await _ask(fleet, key, trouble, token, body)
         if answers is None:
             continue
         missing = [slot for slot, reply in answers.items() if reply.sealed is None]
@@ -62,15 +62,11 @@ async def open_here(
     used: list[list[str]] = []
     enc, sealed = ciphertext[: hpke.ENC_BYTES], ciphertext[hpke.ENC_BYTES :]
     for attempt in range(1, ATTEMPTS_MAX + 1):
-        fresh = [slot for slot in key.certificate.slots if not any(slot in before for before in used)]
-        # The third set takes another one of the first than the second did.
-        again = [slot for slot in (used[0] if used else []) if len(used) < 2 or slot not in used[1]]
-        rest = [slot for slot in (used[1] if len(used) > 1 else []) if slot not in used[0]]
-        slots, answers = await _ask(fleet, key, trouble, token, body, preferred=fresh or [*rest, *again])
+        slots, answers = await _ask(fleet, key, trouble, token, body)
         if answers is None:
             continue
-        if sorted(slots) in (sorted(before) for before in used):
-            break
+        if slots in used:
+            break  # nobody else is there to be asked
         used.append(slots)
         try:
             dh = hpke.combine({key.index[slot]: reply.partial or b"" for slot, reply in answers.items()})
@@ -81,18 +77,20 @@ async def open_here(
             trouble.blame(fleet, culprits)
         except CallerError:
             logger().info("opening-failed", key=key.key, slots=slots, attempt=attempt)
+            trouble.doubt(slots)
     if used:
         raise CallerError("ciphertext does not open", code="decrypt.failed")
     raise trouble.exhausted()
 
 
 async def _ask(
-    fleet: Fleet, key: Key, trouble: Trouble, token: str, body: bytes, *, preferred: list[str] | tuple[str, ...]
+    fleet: Fleet, key: Key, trouble: Trouble, token: str, body: bytes
 ) -> tuple[list[str], dict[str, PartialReply] | None]:
     """One attempt: the set asked, and its replies if all gave one."""
     needed = key.certificate.signing_quorum
     try:
-        chosen = fleet.choose(key.certificate.slots, needed, excluded=trouble.excluded, preferred=preferred)
+        holders = key.certificate.slots
+        chosen = fleet.choose(holders, needed, excluded=trouble.excluded, preferred=trouble.preferred(holders))
     except UnavailableError as error:
         raise trouble.exhausted(error) from None
     slots = key.in_order(chosen)

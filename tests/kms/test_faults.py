@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,7 +18,7 @@ from attestation.envelope import b64url, b64url_decode
 from enclave.errors import RefusedError, VerdictError
 from enclave.group.ed25519 import ED25519
 from enclave.threshold.hpke import seal
-from enclave.wire import AssembleReply, Message, PartialReply, SealedShare, SignReply
+from enclave.wire import AssembleReply, EcdsaMessage, Message, PartialReply, SchnorrSignReply, SealedShare, SignReply
 from tests.kms.fabric import Fabric
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,6 +31,8 @@ async def keys(fabric: Fabric) -> dict[str, dict[str, Any]]:
         "ed25519": await fabric.create_key(),
         "evm": await fabric.create_key(spec="secp256k1-ecdsa", usage="evm", custody="reconstruct"),
         "sealing": await fabric.create_key(spec="hpke-x25519", usage="decrypt"),
+        "schnorr": await fabric.create_key(spec="secp256k1-schnorr", usage="generic"),
+        "threshold": await fabric.create_key(spec="secp256k1-ecdsa", usage="evm", custody="threshold", shares_needed=2),
     }
 
 
@@ -64,6 +67,8 @@ async def last_result(fabric: Fabric, request_id: str) -> dict[str, Any]:
 
 def bad_share(verb: str, _request: Message, reply: Message) -> Message:
     """A share that is a scalar, but the wrong one."""
+    if isinstance(reply, SchnorrSignReply):
+        return SchnorrSignReply(share=b"\0" + os.urandom(31))
     if isinstance(reply, SignReply):
         # Random, because two liars' small errors could cancel and make a right signature.
         return SignReply(share=os.urandom(31) + b"\0", group_commitment=reply.group_commitment)
@@ -103,7 +108,7 @@ def refuses(code: str) -> Any:
     """A node that refuses every use of a key."""
 
     def fault(verb: str, _request: Message, reply: Message) -> Message:
-        if verb in ("sign", "release", "assemble", "partial"):
+        if verb in ("sign", "release", "assemble", "partial", "ecdsa-start"):
             raise RefusedError("no", code=code)
         return reply
 
@@ -121,6 +126,47 @@ async def test_bad_share_costs_its_sender_not_the_request(fabric: Fabric, keys: 
         culprits |= set((await last_result(fabric, answer["request_id"])).get("culprits", []))
     assert culprits
     assert culprits <= {"node-1", "node-2"}
+
+
+async def test_bad_bip340_share_costs_its_sender(fabric: Fabric, keys: dict[str, dict[str, Any]]) -> None:
+    """The same holds for BIP-340: the liar is left out and the signature comes."""
+    fabric.corrupt("node-2", bad_share)
+    for number in range(6):
+        status, answer = await fabric.sign(keys["schnorr"], b"%d" % number)
+        assert status == 200, answer
+        assert "node-2" not in answer["signers"]
+
+
+def bad_release(_verb: str, _request: Message, reply: Message) -> Message:
+    """A last-round message of threshold ECDSA that is not what was computed; its signature is honest."""
+    if isinstance(reply, EcdsaMessage) and reply.round == 4:
+        changed = reply.payload[:-1] + bytes([reply.payload[-1] ^ 1])
+        return msgspec.structs.replace(reply, payload=changed)
+    return reply
+
+
+@pytest.mark.parametrize("fault", [bad_release, refuses("policy.denied"), refuses("internal")])
+async def test_threshold_ecdsa_goes_on_without_a_bad_signer(
+    fabric: Fabric, keys: dict[str, dict[str, Any]], fault: Any
+) -> None:
+    """An attempt with a bad signer fails for all; fresh attempts with other sets succeed within the request."""
+    fabric.corrupt("node-4", fault)
+    for number in range(5):
+        value = {"kind": "eip191", "message": b64url(b"%d" % number)}
+        status, answer = await fabric.use(keys["threshold"], "sign", value)
+        assert status == 200, answer
+        assert "node-4" not in answer["signers"]
+
+
+async def test_threshold_ecdsa_works_with_two_nodes_down(fabric: Fabric, keys: dict[str, dict[str, Any]]) -> None:
+    """A quorum of three of five is enough; with three down the answer is an outage."""
+    for slot in ("node-1", "node-5"):
+        await fabric.stop_node(slot)
+    status, answer = await fabric.use(keys["threshold"], "sign", {"kind": "eip191", "message": "AAAA"})
+    assert status == 200, answer
+    await fabric.stop_node("node-2")
+    status, answer = await fabric.use(keys["threshold"], "sign", {"kind": "eip191", "message": "BBBB"})
+    assert (status, answer["code"]) == (503, "quorum-unavailable")
 
 
 async def test_lie_about_the_group_commitment_costs_nothing(fabric: Fabric, keys: dict[str, dict[str, Any]]) -> None:
