@@ -286,10 +286,11 @@ def test_complaints_with_a_foreign_key_prove_nothing() -> None:
 def test_complaints_name_two_participants(dealer: int, receiver: int) -> None:
     """Nobody complains about itself, and strangers neither complain nor are complained about."""
     session = os.urandom(32)
-    _, first, second = first_rounds(ED25519, session)
+    parties, first, second = first_rounds(ED25519, session)
+    revealed = parties[2]._key.reveal()
     terms = ceremony(ED25519, session)
     with pytest.raises(CallerError) as caught:
-        verify_complaint(terms, first, second, dealer=dealer, receiver=receiver, revealed=bytes(96))
+        verify_complaint(terms, first, second, dealer=dealer, receiver=receiver, revealed=revealed)
     assert caught.value.code == "complaint.malformed"
 
 
