@@ -198,12 +198,12 @@ def key_resource(key: str, version: int = 1) -> str:
 
 def parse_key_resource(resource: str) -> tuple[KeyId, int]:
     """Key id and version of a `key` claim; raises TokenError (`token.resource`)."""
-    key, slash, version = resource.partition("/")
+    key, _, version = resource.partition("/")
     try:
         check_id(key, "key")
     except CallerError:
         _refuse("token.resource", "expected key_... and a version", hint="the claim looks like key_.../1")
-    if not slash or not version.isascii() or not version.isdecimal() or version[0] == "0" or len(version) > 9:
+    if not version.isascii() or not version.isdecimal() or version[0] == "0" or len(version) > 9:
         _refuse("token.resource", "expected a key version", hint="the claim looks like key_.../1")
     return KeyId(key), int(version)
 

@@ -107,6 +107,8 @@ def test_usage_may_be_left_out_only_where_there_is_one() -> None:
         ({"extra": 1}, "order.malformed"),
         ({"labels": {"a": 1}}, "order.malformed"),
         ({"labels": {"a": "b\n"}}, "order.malformed"),
+        ({"labels": {"a\n": "b"}}, "order.malformed"),
+        ({"labels": {"a": "b" * 129}}, "order.malformed"),
         ({"labels": {str(number): "x" for number in range(17)}}, "order.malformed"),
         ({"spec": "rsa"}, "order.spec"),
         ({"spec": None}, "order.spec"),

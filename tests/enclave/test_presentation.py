@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from attestation.collateral import Collateral
 from attestation.errors import AttestationError, CodedError
+from attestation.evidence import Tee
 from attestation.proof_of_cloud.registry import Registry
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.simulated.authority import Authority
 from attestation.simulated.platform import Platform
 from enclave.errors import WireError
 from enclave.evidence_binding import nonce_root, report_data
-from enclave.presentation import PeerStanding, check_presentation, verifier_for
+from enclave.presentation import PeerStanding, _check_configuration, check_presentation, verifier_for
 from enclave.roster import ProofOfCloudTerms, Roster
 from enclave.wire import Identity, Presentation
 from tests.enclave.samples import ADMIN, KEYS, NOW, a_roster, a_slot, seeded_key
@@ -222,6 +223,24 @@ def test_the_padding_of_the_configuration_counts(world: World) -> None:
 def test_another_listed_machine_is_refused(world: World) -> None:
     """A genuine, registered machine that is not the one of this slot is refused."""
     assert code_of(lambda: world.check(world.present(platform=world.second))) == "presentation.platform"
+
+
+def test_a_machine_without_an_identifier_is_refused(world: World, tmp_path: Path) -> None:
+    """Evidence whose hardware id is masked out names no machine."""
+    authority = Authority.load(tmp_path / "authority")
+    masked = authority.platform("masked", ppid=bytes(16))
+    world.collateral = Collateral.of(*authority.collateral(NOW))
+    assert code_of(lambda: world.check(world.present(platform=masked))) == "proof-of-cloud.absent"
+
+
+def test_platforms_without_a_measured_configuration_are_refused(world: World) -> None:
+    """Only platforms whose register for the cluster id is defined can be nodes."""
+    claims = world.check(world.present()).claims
+    assert code_of(lambda: _check_configuration(replace(claims, tee=Tee.NITRO), world.roster)) == (
+        "presentation.configuration"
+    )
+    measured = {"host_data": world.roster.cluster_id.hex()}
+    _check_configuration(replace(claims, tee=Tee.SEV_SNP, measurements=measured), world.roster)
 
 
 def test_a_debug_machine_is_refused_by_the_appraisal(world: World) -> None:

@@ -248,6 +248,9 @@ DROP = object()
         ("slots/1/platform", a_slot(1).platform.hex()),
         ("slots/0/measurements", {}),
         ("slots/0/measurements", {"mrtd": []}),
+        ("slots/0/measurements", {"mrtd": {}}),
+        ("slots/0/measurements", {"mrtd": ["abab"]}),
+        ("slots/0/measurements", {"mrtd": ["ab" * 65]}),
         ("slots/0/measurements", {"mrtd": ["AB" * 48]}),
         ("slots/0/measurements", {"MRTD": ["ab" * 48]}),
         ("slots/0/measurements", {"mrtd": ["ab" * 48, "ab" * 48]}),
@@ -269,6 +272,9 @@ DROP = object()
         ("proof_of_cloud/registry/threshold", 3),
         ("proof_of_cloud/registry/threshold", 0),
         ("proof_of_cloud/registry/members", {}),
+        ("proof_of_cloud/registry/members", {"a": "AAAA", "b": "AAAB"}),
+        ("proof_of_cloud/registry/members", {"a": "A" * 43, "b": "A" * 43}),
+        ("proof_of_cloud/registry/members", {"a": None, "b": 1}),
         ("proof_of_cloud/registry/freshness_key", ""),
         ("proof_of_cloud/max_age_s", 0),
         ("proof_of_cloud/level", -1),
@@ -284,6 +290,19 @@ DROP = object()
 def test_one_wrong_member_makes_a_roster_malformed(path: str, value: Any) -> None:
     """Unknown, missing, mistyped, repeated and out-of-range members are refused, although the signature is right."""
     assert refused(signed(edit(path, value))) == "roster.malformed"
+
+
+def test_an_empty_simulated_root_is_refused() -> None:
+    """A root is a certificate or null, also where the appraisal would accept simulated evidence."""
+    payload = a_roster(appraisal={"allowed_roots": ["simulated"]}).payload()
+    assert Roster.parse(signed(payload))
+    assert refused(signed(payload | {"simulated_root": ""})) == "roster.malformed"
+
+
+def test_a_simulated_root_needs_an_appraisal_that_takes_it() -> None:
+    """A roster that names a root its own appraisal refuses is a mistake."""
+    assert refused(signed(a_roster(simulated_root=b"0").payload())) == "roster.malformed"
+    assert Roster.parse(signed(a_roster(simulated_root=b"0", appraisal={"allowed_roots": ["simulated"]}).payload()))
 
 
 def test_two_operators_cannot_share_one_key() -> None:

@@ -182,6 +182,11 @@ def test_the_borders_of_time_are_inside() -> None:
         ({"claims": {"aud": CLUSTER.hex().upper()}}, "token.audience"),
         ({"claims": {"admin": True}}, "token.malformed"),
         ({"claims": {"nbf": NOW}}, "token.malformed"),
+        ({"claims": {"scope": "all"}}, "token.malformed"),
+        ({"claims": {"iat": -5, "exp": 5}}, "token.malformed"),
+        ({"raw_header": b"[]"}, "token.malformed"),
+        ({"raw_claims": b"[]"}, "token.malformed"),
+        ({"raw_claims": b'"claims"'}, "token.malformed"),
         ({"drop": "bdh"}, "token.malformed"),
         ({"drop": "jti"}, "token.malformed"),
         ({"claims": {"iss": 5}}, "token.malformed"),
@@ -291,8 +296,22 @@ def test_nothing_may_follow_a_token(tail: str) -> None:
 
 
 def test_an_oversized_token_is_refused_before_parsing() -> None:
-    """More than 4 KiB is malformed."""
-    assert refused("a" * 5000) == "token.malformed"
+    """More than 4 KiB is malformed, whatever it holds."""
+    with pytest.raises(TokenError, match="at most 4096"):
+        verify(make(url="/" + "a" * 4000))
+
+
+@pytest.mark.parametrize("text", ["e30", "e30.e30", "e30.e30.AA.AA"])
+def test_a_token_has_three_parts(text: str) -> None:
+    """One, two or four parts are malformed."""
+    with pytest.raises(TokenError, match="expected three parts"):
+        verify(text)
+
+
+def test_an_unknown_act_is_refused_by_verifiers_of_any_act() -> None:
+    """A verifier that takes every act still takes only known ones."""
+    assert verify(make(act="decrypt"), act=None).act is Act.DECRYPT
+    assert refused(resign(claims={"act": "admin"}), act=None) == "token.act"
 
 
 @given(st.text(max_size=200) | st.binary(max_size=80).map(lambda data: f"{b64url(data)}.{b64url(data)}.{b64url(data)}"))

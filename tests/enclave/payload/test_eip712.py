@@ -312,6 +312,61 @@ def test_look_alikes_of_permits_are_not_taken_for_them() -> None:
 
 
 NAMES = st.sampled_from(["name", "type", "to", "Mail", "x"])
+
+
+def one(kind: str, value: Any, **types: Any) -> dict[str, Any]:
+    """Typed data of one member."""
+    made = message("One", {"One": f"{kind} value"}, {"value": value})
+    return made | {"types": made["types"] | types}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (one("uint8", 1), one("uint8", True)),
+        (one("uint8", 255), one("uint8", 256)),
+        (one("int8", -128), one("int8", -129)),
+        (one("bool", True), one("bool", 1)),
+        (one("bytes4", "0x00000000"), one("bytes4", "0x000000")),
+        (one("bytes4", "0x00000000"), one("bytes4", "0x0000000000")),
+        (one("bytes", "0x00"), one("bytes", "0xzz")),
+        (one("bytes", "0x00"), one("bytes", 5)),
+        (one("bytes", "0x00"), one("bytes", None)),
+        (one("uint8[2]", [1, 2]), one("uint8[2]", [1])),
+        (one("uint8[]", []), one("uint8[]", {})),
+        (one("uint8[][][][]", []), one("uint8[][][][][]", [])),
+        (one("Address", {}, Address=[]), one("address", {}, address=[])),
+        (one("Uint9", {}, Uint9=[]), one("uint9", {}, uint9=[])),
+        (one("string", "x"), one("string", "x", Twice=[*PERSON, *PERSON])),
+        (
+            one("string", "x", Wide=[{"name": f"m{n}", "type": "bool"} for n in range(64)]),
+            one("string", "x", Wide=[{"name": f"m{n}", "type": "bool"} for n in range(65)]),
+        ),
+        (one("string", "x", Other=[]), one("string", "x", Other=[{"name": "age", "type": "Age"}])),
+        (one("string", "x", Other=[]), one("string", "x", Other=[{"name": 5, "type": "bool"}])),
+        (one("string", "x", Other=[]), one("string", "x", Other=[{"name": "a", "type": 5}])),
+        (one("string", "x", Other=[]), one("string", "x", Other=[{"name": "a b", "type": "bool"}])),
+        (one("bool[]", [True] * 4096), one("bool[]", [True] * 4097)),
+        (one("Empty", {}, Empty=[]), one("Empty", [], Empty=[])),
+        (MAIL, MAIL | {"primaryType": "EIP712Domain", "message": DOMAIN}),
+        (
+            MAIL | {"domain": {"chainId": 1}, "types": MAIL["types"] | {"EIP712Domain": struct("uint256 chainId")}},
+            MAIL | {"domain": {"chainId": 1}, "types": MAIL["types"] | {"EIP712Domain": struct("uint8 chainId")}},
+        ),
+        (
+            MAIL | {"domain": {"name": "1"}, "types": MAIL["types"] | {"EIP712Domain": struct("string name")}},
+            MAIL | {"domain": {"nick": "1"}, "types": MAIL["types"] | {"EIP712Domain": struct("string nick")}},
+        ),
+    ],
+)
+def test_a_near_miss_of_good_typed_data_is_refused(good: dict[str, Any], bad: dict[str, Any]) -> None:
+    """Each pair differs in one fact: the first is accepted, the second refused."""
+    assert parse(good).digest
+    with pytest.raises(CallerError) as caught:
+        parse(bad)
+    assert caught.value.code == "payload.eip712"
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 300) | st.sampled_from(["", "0x", "uint8", "Person", "Mail[]", TOKEN]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner),

@@ -130,13 +130,28 @@ def test_a_repeated_account_is_refused() -> None:
 @pytest.mark.parametrize("version", [1, 2, 127])
 def test_unknown_versions_are_refused(version: int) -> None:
     """Only version 0 is known."""
+    assert code_of(bytes([0x80 | version]) + versioned(lookup=False)[1:]) == "payload.solana"
+    assert code_of(bytes([0x80 | version]) + transfer_message()) == "payload.solana"
+
+
+def test_a_message_has_at_most_256_accounts() -> None:
+    """Accounts from lookup tables count: an index is one byte."""
     data = versioned(lookup=False)
-    assert code_of(bytes([0x80 | version]) + data[1:]) == "payload.solana"
+    assert data.endswith(b"\x00")
+
+    def looked_up(count: int) -> bytes:
+        indexes = bytes([count & 0x7F | 0x80, count >> 7]) + bytes(range(count))
+        return data[:-1] + b"\x01" + bytes(TABLE) + indexes + b"\x00"
+
+    assert parse_message(looked_up(253)).lookup_tables == (bytes(TABLE),)
+    assert code_of(looked_up(254)) == "payload.solana"
 
 
 def test_an_oversized_message_is_refused() -> None:
     """More than a packet holds is refused."""
-    assert code_of(bytes(1233)) == "payload.solana"
+    assert parse_message(legacy([instruction(MEMO, b"x" * 1000)]))
+    with pytest.raises(CallerError, match="at most 1232"):
+        parse_message(legacy([instruction(MEMO, b"x" * 1200)]))
 
 
 def instruction(program: bytes, data: bytes, *accounts: bytes) -> Instruction:
