@@ -3,11 +3,13 @@
 1 parse the report strictly · 2 find the signing key's certificate · 3 walk its chain to the pinned AMD root ·
 4 product, chip and firmware level of certificate and report agree · 5 verify the report's signature ·
 6 the report is consistent in itself.
+
+Rules: where several certificates fit, steps 3 to 5 run for each until one passes; a verified
+chain is remembered under the whole collateral set and its leaf, inside its own validity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -15,16 +17,29 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from attestation.amd.chain import SnpChain, select_leaf, verify_chain
+from attestation.amd.chain import SnpChain, fitting_leaves, most_telling, verify_chain
 from attestation.amd.leaf import SnpLeaf
 from attestation.amd.report import VMPL_HOST, SnpReport, TcbVersion
-from attestation.crl import RevocationList
-from attestation.errors import EvidenceError
+from attestation.cache import WindowCache
+from attestation.collateral import Collateral
+from attestation.errors import AttestationError, EvidenceError
 from attestation.evidence import Claims, Tee
 from attestation.proof_of_cloud.platform_id import PlatformId
 from attestation.roots import Roots
 from attestation.verdict import Trace
-from attestation.x509 import Certificate
+from attestation.x509 import PublicKey
+
+STEPS = (
+    ("1", "report format"),
+    ("2", "signing key"),
+    ("3", "certificate chain"),
+    ("4", "product, chip and firmware level"),
+    ("5", "report signature"),
+    ("6", "consistency"),
+)
+"""Every step in order: a verdict lists those not reached as skipped."""
+
+_NAMES = dict(STEPS)
 
 POLICY_SMT, POLICY_ALWAYS_ONE, POLICY_MIGRATE_MA, POLICY_DEBUG, POLICY_SINGLE_SOCKET = 16, 17, 18, 19, 20
 POLICY_RAPL_DISABLED, POLICY_CIPHERTEXT_HIDING = 23, 24
@@ -37,29 +52,73 @@ PLATFORM_CIPHERTEXT_HIDING, PLATFORM_ALIAS_CHECK, PLATFORM_TIO = 4, 5, 7
 _SHA384 = ec.ECDSA(hashes.SHA384())
 
 
-def verify_snp(
-    evidence: bytes,
-    certificates: Sequence[Certificate],
-    revocations: Sequence[RevocationList],
-    *,
-    roots: Roots,
-    now: int,
-    trace: Trace,
-) -> Claims:
-    """Claims of one report at Unix time `now`; raises AttestationError, after recording the failed step."""
-    with trace.step("1", "report format"):
-        report = SnpReport.parse(evidence)
-    with trace.step("2", "signing key"):
-        leaf = select_leaf(report, certificates)
-    with trace.step("3", "certificate chain"):
-        chain = verify_chain(leaf, certificates, revocations, roots=roots, now=now)
-    with trace.step("4", "product, chip and firmware level"):
-        check_binding(report, chain)
-    with trace.step("5", "report signature"):
-        check_signature(report, leaf)
-    with trace.step("6", "consistency"):
-        check_consistency(report, chain.product)
-    return _claims(report, chain)
+class SnpVerifier:
+    """Verifies reports under fixed roots; certificates and revocation lists come from the collateral."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._roots = roots
+        self._leaves: WindowCache[tuple[SnpLeaf, ...]] = WindowCache()
+        self._chains: WindowCache[SnpChain] = WindowCache()
+
+    def __call__(self, evidence: bytes, *, collateral: Collateral, now: int, trace: Trace) -> Claims:
+        """Claims of one report at Unix time `now`; raises AttestationError, after recording the failed step."""
+        with trace.step("1", _NAMES["1"]):
+            report = SnpReport.parse(evidence)
+        with trace.step("2", _NAMES["2"]):
+            leaves = self._fitting(report, collateral)
+        chain = self._first_that_verifies(report, leaves, collateral, now, trace)
+        with trace.step("6", _NAMES["6"]):
+            check_consistency(report, chain.product)
+        return _claims(report, chain)
+
+    def _fitting(self, report: SnpReport, collateral: Collateral) -> tuple[SnpLeaf, ...]:
+        # Everything the choice reads; it does not depend on time.
+        key = (collateral.digest, report.signing_key, report.chip_id, report.reported_tcb)
+        leaves = self._leaves.get(key, 0)
+        if leaves is None:
+            leaves = fitting_leaves(report, collateral.certificates)
+            self._leaves.put(key, leaves, valid_from=0, valid_until=0)
+        return leaves
+
+    def _first_that_verifies(
+        self, report: SnpReport, leaves: tuple[SnpLeaf, ...], collateral: Collateral, now: int, trace: Trace
+    ) -> SnpChain:
+        """Steps 3 to 5 for each leaf; the trace keeps the steps of the one that passes, else that got furthest."""
+        attempts: list[tuple[Trace, AttestationError]] = []
+        for leaf in leaves:
+            attempt = Trace()
+            try:
+                chain = self._verify_leaf(report, leaf, collateral, now, attempt)
+            except AttestationError as error:
+                attempts.append((attempt, error))
+                continue
+            trace.steps.extend(attempt.steps)
+            return chain
+        furthest = max(len(attempt.steps) for attempt, _ in attempts)
+        told = most_telling([raised for attempt, raised in attempts if len(attempt.steps) == furthest])
+        trace.steps.extend(next(attempt for attempt, raised in attempts if raised is told).steps)
+        raise told
+
+    def _verify_leaf(
+        self, report: SnpReport, leaf: SnpLeaf, collateral: Collateral, now: int, trace: Trace
+    ) -> SnpChain:
+        with trace.step("3", _NAMES["3"]):
+            chain = self._chain(leaf, collateral, now)
+        with trace.step("4", _NAMES["4"]):
+            check_binding(report, chain)
+        with trace.step("5", _NAMES["5"]):
+            check_signature(report, chain.leaf_key)
+        return chain
+
+    def _chain(self, leaf: SnpLeaf, collateral: Collateral, now: int) -> SnpChain:
+        key = (collateral.digest, leaf.certificate.der)
+        chain = self._chains.get(key, now)
+        if chain is None:
+            lists = [item.crl for item in collateral.crls]
+            chain = verify_chain(leaf, collateral.certificates, lists, roots=self._roots, now=now)
+            if chain.sole:
+                self._chains.put(key, chain, valid_from=chain.valid_from, valid_until=chain.valid_until)
+        return chain
 
 
 def check_binding(report: SnpReport, chain: SnpChain) -> None:
@@ -79,9 +138,8 @@ def check_binding(report: SnpReport, chain: SnpChain) -> None:
         raise EvidenceError("the certificate is for another firmware level than the reported one", code="snp.tcb")
 
 
-def check_signature(report: SnpReport, leaf: SnpLeaf) -> None:
+def check_signature(report: SnpReport, key: PublicKey) -> None:
     """ECDSA P-384 with SHA-384 over bytes 0 to 0x2A0; raises EvidenceError (`snp.signature`)."""
-    key = leaf.certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.key_size != 384:
         raise EvidenceError("expected a P-384 signing key", code="snp.signature")
     try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import pytest
 
-from attestation.amd.verify import verify_snp
-from attestation.crl import parse_crl
+from attestation.amd.verify import SnpVerifier
+from attestation.collateral import Collateral
+from attestation.crl import RevocationList, parse_crl
 from attestation.errors import AttestationError
 from attestation.evidence import Claims
 from attestation.roots import Roots
@@ -70,6 +72,20 @@ REFUSED = {
 }
 
 
+def verify_snp(
+    evidence: bytes, certificates: Sequence[Certificate], lists: Sequence[RevocationList], *, roots: Roots, now: int
+) -> Claims:
+    """Verify with a fresh verifier, so that nothing remembered takes part."""
+    collateral = collateral_of((*(item.der for item in certificates), *(item.der for item in lists)))
+    return SnpVerifier(roots)(evidence, collateral=collateral, now=now, trace=Trace())
+
+
+@cache
+def collateral_of(blobs: tuple[bytes, ...]) -> Collateral:
+    """DER items as a collateral set."""
+    return Collateral.of(*blobs)
+
+
 @cache
 def genuine_certificates() -> tuple[Certificate, ...]:
     """Every AMD certificate of the shared folder."""
@@ -81,7 +97,7 @@ def verify_real(entry: dict[str, Any], certificates: tuple[Certificate, ...] | N
     """Verify one genuine report inside its certificate's validity."""
     now = NOW_VLEK if "vlek" in entry["id"] else NOW
     chosen = genuine_certificates() if certificates is None else certificates
-    return verify_snp(shared.read(entry["file"]), chosen, (), roots=Roots.production(), now=now, trace=Trace())
+    return verify_snp(shared.read(entry["file"]), chosen, (), roots=Roots.production(), now=now)
 
 
 def verify_case(case: dict[str, Any]) -> Claims:
@@ -95,7 +111,6 @@ def verify_case(case: dict[str, Any]) -> Claims:
         lists,
         roots=roots,
         now=shared.unix(case.get("now") or "2026-11-15T00:00:00Z"),
-        trace=Trace(),
     )
 
 
@@ -162,7 +177,6 @@ def test_row_77_malleated_signature_keeps_the_evidence_id() -> None:
         (),
         roots=roots,
         now=shared.unix("2026-11-15T00:00:00Z"),
-        trace=Trace(),
     )
     assert one.evidence_id == other.evidence_id
 
@@ -213,7 +227,7 @@ def test_row_82_certificates_outside_the_amd_hierarchy(entry: dict[str, Any]) ->
     report = bytearray(shared.read(REAL[0]["file"]))
     rest = tuple(item for item in genuine_certificates() if item.common_name != "SEV-VCEK")
     with pytest.raises(AttestationError):
-        verify_snp(bytes(report), (*rest, leaf), (), roots=Roots.production(), now=NOW, trace=Trace())
+        verify_snp(bytes(report), (*rest, leaf), (), roots=Roots.production(), now=NOW)
 
 
 def test_every_truncation_and_many_flips_raise_only_our_errors() -> None:
@@ -223,9 +237,9 @@ def test_every_truncation_and_many_flips_raise_only_our_errors() -> None:
     certificates = genuine_certificates()
     for size in range(0, len(report), 7):
         with pytest.raises(AttestationError):
-            verify_snp(report[:size], certificates, (), roots=Roots.production(), now=NOW, trace=Trace())
+            verify_snp(report[:size], certificates, (), roots=Roots.production(), now=NOW)
     for position in range(0, len(report), 5):
         changed = bytearray(report)
         changed[position] ^= 1 << position % 8
         with pytest.raises(AttestationError):
-            verify_snp(bytes(changed), certificates, (), roots=Roots.production(), now=NOW, trace=Trace())
+            verify_snp(bytes(changed), certificates, (), roots=Roots.production(), now=NOW)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from attestation.collateral import Collateral
 from attestation.errors import AttestationError
 from attestation.evidence import Claims
 from attestation.nitro.document import NitroDocument
-from attestation.nitro.verify import verify_nitro
+from attestation.nitro.verify import NitroVerifier
 from attestation.roots import Roots
 from attestation.verdict import Trace
 from tests.attestation import shared_vectors as shared
@@ -66,10 +67,15 @@ REFUSED = {
 }
 
 
+def verify_nitro(evidence: bytes, *, roots: Roots, now: int) -> Claims:
+    """Verify with a fresh verifier, so that nothing remembered takes part."""
+    return NitroVerifier(roots)(evidence, collateral=Collateral(), now=now, trace=Trace())
+
+
 def verify_case(case: dict[str, Any]) -> Claims:
     """Verify one synthetic case under its own root."""
     roots = Roots.of([shared.read(shared.synthetic("nitro")["root"])])
-    return verify_nitro(shared.read(case["doc"]), roots=roots, now=case["now"], trace=Trace())
+    return verify_nitro(shared.read(case["doc"]), roots=roots, now=case["now"])
 
 
 @pytest.mark.parametrize("entry", REAL, ids=lambda entry: entry["id"])
@@ -77,10 +83,10 @@ def test_genuine_document(entry: dict[str, Any]) -> None:
     """A genuine document verifies at its stated time; rows 83 and 87: debug is told, self-signed is refused."""
     if entry["expected_verdict"].startswith("reject"):
         with pytest.raises(AttestationError):
-            verify_nitro(shared.read(entry["file"]), roots=Roots.production(), now=1_700_000_000, trace=Trace())
+            verify_nitro(shared.read(entry["file"]), roots=Roots.production(), now=1_700_000_000)
         return
     now = shared.unix(entry["verification"]["now_used"])
-    claims = verify_nitro(shared.read(entry["file"]), roots=Roots.production(), now=now, trace=Trace())
+    claims = verify_nitro(shared.read(entry["file"]), roots=Roots.production(), now=now)
     assert claims.root == "aws"
     assert claims.platform_id is None
     assert claims.flags["debug"] is ("debug" in entry["expected_verdict"])
@@ -95,7 +101,7 @@ def test_genuine_document_outside_its_window(entry: dict[str, Any]) -> None:
         return
     now = shared.unix(entry["verification"]["now_used"]) + 86_400
     with pytest.raises(AttestationError) as caught:
-        verify_nitro(shared.read(entry["file"]), roots=Roots.production(), now=now, trace=Trace())
+        verify_nitro(shared.read(entry["file"]), roots=Roots.production(), now=now)
     assert caught.value.code == "certificate.expired"
 
 
@@ -123,7 +129,7 @@ def test_row_86_malleated_signature_keeps_the_evidence_id() -> None:
     other = document.signature[:48] + (order - int.from_bytes(document.signature[48:], "big")).to_bytes(48, "big")
     malleated = data.replace(document.signature, other)
     roots = Roots.of([shared.read(shared.synthetic("nitro")["root"])])
-    claims = verify_nitro(malleated, roots=roots, now=cases["ok"]["now"], trace=Trace())
+    claims = verify_nitro(malleated, roots=roots, now=cases["ok"]["now"])
     assert malleated != data
     assert claims.evidence_id == document.evidence_id
 
@@ -145,12 +151,12 @@ def test_every_truncation_and_many_flips_raise_only_our_errors() -> None:
     identity = NitroDocument.parse(data).evidence_id
     for size in range(0, len(data), 31):
         with pytest.raises(AttestationError):
-            verify_nitro(data[:size], roots=Roots.production(), now=now, trace=Trace())
+            verify_nitro(data[:size], roots=Roots.production(), now=now)
     for position in range(0, len(data), 23):
         changed = bytearray(data)
         changed[position] ^= 1 << position % 8
         try:
-            claims = verify_nitro(bytes(changed), roots=Roots.production(), now=now, trace=Trace())
+            claims = verify_nitro(bytes(changed), roots=Roots.production(), now=now)
         except AttestationError:
             continue
         assert claims.evidence_id == identity

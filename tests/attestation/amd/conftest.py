@@ -1,0 +1,7 @@
+"""Fixtures of the AMD tests."""
+
+from __future__ import annotations
+
+from tests.attestation.world import world
+
+__all__ = ["world"]
