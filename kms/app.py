@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from attestation.errors import CodedError
-from enclave.ids import new_id
+from kms import observe
 from kms.admission import Call
 from kms.body import BODY_BYTES_MAX
 from kms.endpoint import Answer, Context, Endpoint
@@ -24,6 +26,9 @@ from kms.routes import ENDPOINTS
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,64}")
 """Request ids taken over from a client; others are replaced."""
+
+_PREFIX = f"req-{os.urandom(6).hex()}-"
+_NUMBERS = itertools.count(1)
 
 CALL = web.RequestKey("call", Call)
 """Who sends a request, once that is known; for the log line."""
@@ -83,7 +88,7 @@ async def _answers(
     """Every answer leaves here: with a request id, and as a problem if it is none."""
     started = time.perf_counter()
     given = request.headers.get("X-Request-Id", "")
-    request_id = given if REQUEST_ID.fullmatch(given) else new_id("op")
+    request_id = given if REQUEST_ID.fullmatch(given) else f"{_PREFIX}{next(_NUMBERS):08x}"
     error: BaseException | None = None
     try:
         response = await handler(request)
@@ -111,7 +116,9 @@ async def _answers(
 def _log(
     request: web.Request, response: web.StreamResponse, request_id: str, error: BaseException | None, started: float
 ) -> None:
-    """One line per request; refusals at info, successes at debug, so that the hot path writes nothing by default."""
+    """One line per refused request; successes only when debugging, so that the hot path writes nothing."""
+    if error is None and not observe.is_debugging():
+        return
     resource = request.match_info.route.resource
     facts: dict[str, Any] = {
         "request_id": request_id,

@@ -28,10 +28,13 @@ FIELDS = frozenset(
 VALUE_CHARACTERS_MAX = 200
 """Longest text in a field: no field of ours needs more, and a body would not fit."""
 
+_level = logging.INFO
+
 
 def configure(level: str = "info") -> None:
     """Set up logging for the whole process, other libraries included."""
-    threshold = logging.getLevelNamesMapping()[level.upper()]
+    global _level
+    threshold = _level = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -47,6 +50,11 @@ def configure(level: str = "info") -> None:
     foreign = logging.StreamHandler(sys.stderr)
     foreign.setFormatter(_ForeignFormatter())
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[foreign], force=True)
+
+
+def is_debugging() -> bool:
+    """Whether debug lines are written; asked before facts for one are gathered."""
+    return _level <= logging.DEBUG
 
 
 def logger() -> Any:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from kms.errors import StoreError
 
 BATCH_MAX = 512
-"""Most writes in one transaction: keeps the first of them from waiting on too many others."""
+"""Writes after which a transaction takes no more: keeps the first of them from waiting on too many others."""
 
 EXIT_STORAGE = 70
 """Exit status after a failed commit (EX_SOFTWARE): a supervisor starts the gateway again."""
@@ -58,7 +58,8 @@ class GroupCommit:
         self._snapshot = snapshot
         self._restore = restore
         self._on_fatal = on_fatal
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._collected: list[_Job] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -70,15 +71,23 @@ class GroupCommit:
         if self._closed:
             future.set_exception(StoreError("the store is closed"))
             return future
-        self._queue.put(_Job(work, loop, future))
+        if not self._collected:
+            loop.call_soon(self._hand_over)  # one wake-up of the thread for everything of this tick
+        self._collected.append(_Job(work, loop, future))
         return future
 
     async def close(self) -> None:
         """Commit what is queued, then end the thread."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._queue.put(None)
             await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+
+    def _hand_over(self) -> None:
+        if self._collected:
+            self._queue.put(self._collected)
+            self._collected = []
 
     def _run(self) -> None:
         open_ = True
@@ -89,16 +98,16 @@ class GroupCommit:
         self._connection.close()
 
     def _take(self) -> tuple[list[_Job], bool]:
-        job = self._queue.get()
+        jobs = self._queue.get()
         batch: list[_Job] = []
         while True:
-            if job is None:
+            if jobs is None:
                 return batch, False
-            batch.append(job)
-            if len(batch) == BATCH_MAX:
+            batch += jobs
+            if len(batch) >= BATCH_MAX:
                 return batch, True
             try:
-                job = self._queue.get_nowait()
+                jobs = self._queue.get_nowait()
             except queue.Empty:
                 return batch, True
 

@@ -125,7 +125,7 @@ async def test_request_id_is_kept_or_made(fabric: Fabric) -> None:
     _, _, headers = await fabric.send("GET", "/livez", headers={"X-Request-Id": "trace-0001"})
     assert headers["X-Request-Id"] == "trace-0001"
     _, _, headers = await fabric.send("GET", "/livez", headers={"X-Request-Id": "a b"})
-    assert headers["X-Request-Id"].startswith("op_")
+    assert headers["X-Request-Id"].startswith("req-")
 
 
 # --- the description -----------------------------------------------------------------------------------
