@@ -208,6 +208,10 @@ def test_json_is_strict(body: bytes, code: str) -> None:
         {"access_list": None},
         {"access_list": [{}]},
         {"access_list": [{"address": TO, "storage_keys": ["0x00"]}]},
+        {"access_list": [{"address": TO, "storage_keys": ["0x" + "zz" * 32]}]},
+        {"access_list": [{"address": TO, "storage_keys": [5]}]},
+        {"access_list": [{"address": TO, "storage_keys": [["0x"] * 66]}]},
+        {"data": "0x" + "00" * (128 * 1024 + 1)},
         {"access_list": [{"address": TO, "storageKeys": []}]},
         {"authorization_list": []},
         {"blob_versioned_hashes": []},
@@ -217,6 +221,24 @@ def test_json_is_strict(body: bytes, code: str) -> None:
 def test_one_wrong_transaction_field_is_refused(changes: dict[str, Any]) -> None:
     """Every field is required, exact and known; nothing is guessed or filled in."""
     assert code_of({"kind": "evm_transaction", "transaction": TRANSACTION | changes}) == "payload.malformed"
+
+
+def test_the_largest_call_data_and_an_absent_access_list_are_accepted() -> None:
+    """128 KiB of call data pass, and leaving out the access list means an empty one."""
+    large = parse({"kind": "evm_transaction", "transaction": TRANSACTION | {"data": "0x" + "00" * (128 * 1024)}})
+    assert large.facts["data_bytes"] == 128 * 1024
+    without = {name: value for name, value in TRANSACTION.items() if name != "access_list"}
+    assert parse({"kind": "evm_transaction", "transaction": without}) == parse(BODIES["evm_transaction"])
+
+
+@pytest.mark.parametrize("changes", [{"to": None, "data": "0x00"}, {"authorization_list": []}])
+def test_a_delegating_transaction_has_a_recipient_and_authorizations(changes: dict[str, Any]) -> None:
+    """A type 4 transaction that creates a contract, or carries no authorization, is refused."""
+    item = {"chain_id": 1, "address": TO, "nonce": 0, "y_parity": 0, "r": "0x" + "01" * 32, "s": "0x" + "01" * 32}
+    good = {name: value for name, value in TRANSACTION.items() if name != "type"}
+    good |= {"type": 4, "authorization_list": [item]}
+    assert parse({"kind": "evm_transaction", "transaction": good})
+    assert code_of({"kind": "evm_transaction", "transaction": good | changes}) == "payload.malformed"
 
 
 @pytest.mark.parametrize("name", sorted(set(TRANSACTION) - {"type", "data", "access_list"}))
@@ -338,6 +360,7 @@ def test_context_is_bound_by_content_not_by_order() -> None:
         ({"ciphertext": None}, "payload.malformed"),
         ({"context": {"a": 1}}, "payload.malformed"),
         ({"context": {"": "x"}}, "payload.malformed"),
+        ({"context": {"a": "x" * 1025}}, "payload.malformed"),
         ({"context": []}, "payload.malformed"),
         ({"context": {str(number): "" for number in range(33)}}, "payload.malformed"),
         ({"recipient": None}, "payload.malformed"),
