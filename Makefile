@@ -5,6 +5,7 @@
 #   make test    every test, the constant-time gate included      (< 12 min on 2 cores)
 #   make ct      the constant-time gate alone (valgrind)
 #   make bench   throughput, latency and CPU beside the same run's ceilings
+#   make bench-attestation   verification and registry, beside one raw signature of the same run
 #   make lock    compile requirements/*.txt anew from pyproject.toml
 
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ SEED ?= 1
 .PHONY: help setup check test demo ct bench bench-attestation lock clean
 
 help:
-	@sed -n '3,10p' Makefile | sed 's/^#//'
+	@sed -n '3,11p' Makefile | sed 's/^#//'
 
 setup: $(READY)
 
@@ -53,6 +54,9 @@ ct: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench
+
+bench-attestation: setup
+	$(BIN)/python -m tests.bench.attestation
 
 lock: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.repository.lock
