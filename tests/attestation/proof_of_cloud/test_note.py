@@ -87,6 +87,22 @@ def test_malformed_notes_are_refused(data: bytes) -> None:
     assert caught.value.code == "proof-of-cloud.malformed"
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("— alice AAAAAAAA\n".encode(), "a text, a blank line"),
+        ("\n\n— alice AAAAAAAA\n".encode(), "a text, a blank line"),
+        ("text\n\n— alice AAAAAAAA".encode(), "a text, a blank line"),
+        (b"text\n\n- alice AAAAAAAA\n", "of the form"),
+        ("text\n\n— aliceAAAAAAAA\n".encode(), "of the form"),
+    ],
+)
+def test_each_part_of_a_note_is_needed(data: bytes, reason: str) -> None:
+    """Text, blank line, closing newline, dash and name: refused at the check that says so."""
+    with pytest.raises(StatementError, match=reason):
+        Note.parse(data)
+
+
 def test_oversized_notes_are_not_read() -> None:
     """More bytes than any note has, although otherwise well formed."""
     with pytest.raises(StatementError, match="at most"):

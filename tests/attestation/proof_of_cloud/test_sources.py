@@ -151,9 +151,26 @@ def test_critical_extensions_are_not_understood() -> None:
     assert _code(token) == "malformed"
 
 
-def test_oversized_tokens_are_not_read() -> None:
-    """Far beyond any real token."""
-    assert _code(b"x" * 20_000) == "malformed"
+def _signed_payload(payload: bytes) -> bytes:
+    return jwt.api_jws.encode(payload, RSA_KEY, algorithm="RS256").encode()
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        (b"x" * 20_000, "at most"),
+        (b"e30.e30", "three parts"),
+        (_rs256() + b".e30", "three parts"),
+        (_signed_payload(b"[]"), "JSON object"),
+        (_signed_payload(json.dumps({"quote_hash": CLAIMS["quote_hash"]}).encode()), "quote_hash and machine_id"),
+        (_signed_payload(json.dumps({"machine_id": BY_PPID}).encode()), "quote_hash and machine_id"),
+        (_signed_payload(b'{"quote_hash":"aa","quote_hash":"bb"}'), "repeats a key"),
+    ],
+)
+def test_tokens_of_another_form_are_refused(token: bytes, reason: str) -> None:
+    """Too large, too few or many parts, no object, missing or repeated claims: each at its own check."""
+    with pytest.raises(StatementError, match=reason):
+        _read(token)
 
 
 @given(st.binary(max_size=120))
