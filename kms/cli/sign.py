@@ -19,8 +19,12 @@ KINDS = {
     "eip191": "an Ethereum personal message",
     "solana_message": "a serialized Solana message",
     "message": "plain bytes",
+    "bitcoin_sighash": "the hash of a Taproot spend, signed blindly",
     "digest": "32 bytes, signed blindly",
 }
+
+DIGESTS = {"digest": "digest", "bitcoin_sighash": "sighash"}
+"""Kinds that are 32 bytes, and the member they are in."""
 
 _FLAGS = ("chain_id", "nonce", "to", "value", "gas", "max_fee_per_gas", "max_priority_fee_per_gas", "data")
 
@@ -30,6 +34,7 @@ _FLAGS = ("chain_id", "nonce", "to", "value", "gas", "max_fee_per_gas", "max_pri
 @click.option("--kind", type=click.Choice(list(KINDS)), help="Default: what the key's usage means.")
 @click.option("--file", type=click.File("rb"), help="Message, or transaction fields as JSON; `-` for stdin.")
 @click.option("--message", help="The message as text.")
+@click.option("--digest", help="32 bytes as hex, for kinds digest and bitcoin_sighash.")
 @click.option("--chain-id", type=int, help="EVM chain id.")
 @click.option("--nonce", type=int, help="EVM account nonce.")
 @click.option("--to", help="EVM recipient.")
@@ -45,6 +50,7 @@ def sign(
     kind: str | None,
     file: BinaryIO | None,
     message: str | None,
+    digest: str | None,
     not_after: int | None,
     target: Target,
     **fields: Any,
@@ -55,14 +61,15 @@ def sign(
     kms sign key_... --chain-id 1 --nonce 0 --to 0x... --value 1000 --max-fee-per-gas 30000000000
     kms sign key_... --file transaction.json
     kms sign key_... --message "hello"
+    kms sign key_... --digest 64-hex-digits
     """
 
     async def work() -> None:
         async with target.client(target.agent()) as client:
             with working("verifying the nodes and signing"):
                 certified = await client.keys.certified(key)
-                wanted = kind or _default_kind(certified, is_message=message is not None)
-                body = _payload(wanted, file=file, message=message, fields=fields)
+                wanted = kind or _default_kind(certified, is_message=message is not None, is_digest=digest is not None)
+                body = _payload(wanted, file=file, message=message, digest=digest, fields=fields)
                 signed = await client.sign.payload(key, body, not_after)
         value = signed.to_json()
         if target.json:
@@ -73,7 +80,9 @@ def sign(
     run(work())
 
 
-def _default_kind(certified: CertifiedKey, *, is_message: bool) -> str:
+def _default_kind(certified: CertifiedKey, *, is_message: bool, is_digest: bool) -> str:
+    if is_digest:
+        return "bitcoin_sighash" if str(certified.certificate.usage) == "bitcoin" else "digest"
     match str(certified.certificate.usage):
         case "evm":
             return "eip191" if is_message else "evm_transaction"
@@ -82,7 +91,9 @@ def _default_kind(certified: CertifiedKey, *, is_message: bool) -> str:
     return "message"
 
 
-def _payload(kind: str, *, file: BinaryIO | None, message: str | None, fields: dict[str, Any]) -> dict[str, Any]:
+def _payload(
+    kind: str, *, file: BinaryIO | None, message: str | None, digest: str | None, fields: dict[str, Any]
+) -> dict[str, Any]:
     """The request's JSON body; raises UsageError."""
     from attestation.envelope import b64url
 
@@ -91,12 +102,25 @@ def _payload(kind: str, *, file: BinaryIO | None, message: str | None, fields: d
         return {"kind": kind, "transaction": _transaction(file, given)}
     if given:
         raise UsageError(f"transaction fields do not go with --kind {kind}")
+    if kind in DIGESTS:
+        return {"kind": kind, DIGESTS[kind]: b64url(_digest(file, digest))}
+    if digest is not None:
+        raise UsageError(f"--digest does not go with --kind {kind}")
     if (file is None) == (message is None):
         raise UsageError("expected --message TEXT or --file FILE")
     data = message.encode() if message is not None else _read(file)
-    if kind == "digest":
-        return {"kind": kind, "digest": b64url(data)}
     return {"kind": kind, "message": b64url(data)}
+
+
+def _digest(file: BinaryIO | None, digest: str | None) -> bytes:
+    if (file is None) == (digest is None):
+        raise UsageError("expected --digest HEX or --file FILE")
+    if digest is None:
+        return _read(file)
+    try:
+        return bytes.fromhex(digest.removeprefix("0x"))
+    except ValueError:
+        raise UsageError("--digest: expected hex digits") from None
 
 
 def _transaction(file: BinaryIO | None, given: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from attestation.canonical import canonical_json
+from enclave.errors import CallerError
 from enclave.ids import check_id, check_name, new_id
-from enclave.key_specs import SHARES_NEEDED_MIN
+from enclave.key_specs import SHARES_NEEDED_MIN, SPECS, Custody
 from kms.client.caller import Caller
 from kms.client.certified import CertificateChecker, CertifiedKey, certified_key
 from kms.client.documents import Documents, KeyState, next_sequence
@@ -20,6 +21,7 @@ PAGE_SIZE = 100
 SPEC_OF_USAGE = {
     "evm": "secp256k1-ecdsa",
     "solana": "ed25519",
+    "bitcoin": "secp256k1-schnorr",
     "generic": "ed25519",
     "decrypt": "hpke-x25519",
 }
@@ -43,7 +45,7 @@ class Keys:
         policy: str,
         spec: str | None = None,
         custody: str | None = None,
-        shares_needed: int = 3,
+        shares_needed: int | None = None,
         nodes: Sequence[str] | None = None,
         assemblers: Sequence[str] | None = None,
         labels: Mapping[str, str] | None = None,
@@ -51,15 +53,20 @@ class Keys:
     ) -> CertifiedKey:
         """Have the nodes generate a key; returns once enough attested nodes certified it.
 
-        `usage` is evm, solana, generic or decrypt and fixed for life; `policy` says who may use it.
-        Raises VerificationError if the certified key is not the one that was ordered.
+        `usage` is evm, solana, bitcoin, generic or decrypt and fixed for life; `policy` says who may use it.
+        `custody` is threshold unless `reconstruct` is asked for.  `shares_needed` is T: 3 unless given, but 2 for
+        threshold ECDSA, where 2T - 1 nodes sign.  Raises VerificationError if the certified key is not the one
+        that was ordered, CallerError (`order.spec`, `order.custody`) for a kind of key that does not exist.
         """
         spec = spec or SPEC_OF_USAGE.get(usage, usage)
+        held = _custody(spec, custody)
+        if shares_needed is None:
+            shares_needed = SPECS[spec].shares_needed_default(held)
         order: dict[str, Any] = {
             "name": check_name(name),
             "spec": spec,
             "usage": usage,
-            "custody": custody or ("reconstruct" if spec == "secp256k1-ecdsa" else "threshold"),
+            "custody": str(held),
             "shares_needed": shares_needed,
             "policy": check_id(policy, "pol"),
             "labels": dict(labels or {}),
@@ -138,6 +145,15 @@ class Keys:
             raise VerificationError(f"{certified.key} had another public key before", code="verify.public-key")
         self._certified[certified.key] = certified
         return certified
+
+
+def _custody(spec: str, wanted: str | None) -> Custody:
+    if spec not in SPECS:
+        raise CallerError(f"expected a spec of {', '.join(SPECS)}", code="order.spec")
+    possible = SPECS[spec].custodies
+    if wanted is not None and wanted not in list(possible):
+        raise CallerError(f"expected custody {' or '.join(possible)} for a {spec} key", code="order.custody")
+    return Custody(wanted) if wanted is not None else possible[0]
 
 
 def _check_order(order: Mapping[str, Any], certified: CertifiedKey) -> None:

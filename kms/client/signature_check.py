@@ -17,6 +17,10 @@ SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD036
 """SEC 2 version 2.0, section 2.4.1."""
 
 
+BIP340_BYTES = 64
+"""Size of a BIP-340 signature."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EcdsaSignature:
     """A low-s ECDSA signature with the parity that recovers the public key."""
@@ -62,6 +66,18 @@ def check_ed25519(signature: dict[str, Any], public_key: bytes, message: bytes) 
         VerifyKey(public_key).verify(message, data)
     except (BadSignatureError, DocumentError, ValueError, TypeError):
         raise _bad() from None
+    return data
+
+
+def check_bip340(signature: dict[str, Any], xonly: bytes, message: bytes) -> bytes:
+    """The 64 bytes, once they verify under a 32-byte x-only key; raises VerificationError (`verify.signature`)."""
+    try:
+        data = b64url_decode(signature.get("bip340"))
+        holds = coincurve.PublicKeyXOnly(xonly).verify(data, message)
+    except (DocumentError, ValueError, TypeError):
+        raise _bad() from None
+    if len(data) != BIP340_BYTES or not holds:
+        raise _bad()
     return data
 
 

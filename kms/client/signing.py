@@ -11,11 +11,13 @@ from attestation.canonical import canonical_json
 from attestation.envelope import b64url
 from enclave.addresses import keccak256
 from enclave.payload.sign import Payload, parse_sign_body, signed_transaction
+from enclave.schnorr_key import SPEC as SCHNORR
+from enclave.schnorr_key import verification_key
 from kms.client.caller import Caller
 from kms.client.certified import CertifiedKey
 from kms.client.errors import VerificationError
 from kms.client.keys import Keys
-from kms.client.signature_check import EcdsaSignature, check_ecdsa, check_ed25519
+from kms.client.signature_check import EcdsaSignature, check_bip340, check_ecdsa, check_ed25519
 from kms.client.verification import member
 
 
@@ -31,6 +33,8 @@ class Signed:
     """Slots that took part, as the gateway tells it."""
     ed25519: bytes | None = None
     """64 bytes."""
+    bip340: bytes | None = None
+    """64 bytes; under the Taproot output key for keys of usage bitcoin."""
     ecdsa: EcdsaSignature | None = None
     raw_transaction: str | None = None
     """`0x...`, ready to broadcast; built here from the fields that were asked for."""
@@ -46,6 +50,8 @@ class Signed:
         }
         if self.ed25519 is not None:
             value["signature"] = self.ed25519.hex()
+        if self.bip340 is not None:
+            value["signature"] = self.bip340.hex()
         if self.ecdsa is not None:
             value |= self.ecdsa.to_json()
         if self.raw_transaction is not None:
@@ -75,8 +81,16 @@ class Signing:
         return await self.payload(key, {"kind": "solana_message", "message": b64url(message)}, not_after)
 
     async def message(self, key: str, message: bytes, *, not_after: int | None = None) -> Signed:
-        """Sign bytes with an Ed25519 key; refused if they could be a Solana transaction and the key is one's."""
+        """Sign bytes; refused if they could be a Solana transaction and the key is one's.
+
+        Ed25519 keys sign them as they are, ECDSA keys their SHA-256, BIP-340 keys their hash under the tag
+        `Holdfast/message`.
+        """
         return await self.payload(key, {"kind": "message", "message": b64url(message)}, not_after)
+
+    async def bitcoin_sighash(self, key: str, sighash: bytes, *, not_after: int | None = None) -> Signed:
+        """Sign the 32-byte hash of a Taproot key-path spend (BIP-341) blindly, under the key's output key."""
+        return await self.payload(key, {"kind": "bitcoin_sighash", "sighash": b64url(sighash)}, not_after)
 
     async def digest(self, key: str, digest: bytes, *, not_after: int | None = None) -> Signed:
         """Sign 32 bytes blindly; policies refuse it unless they say otherwise."""
@@ -118,6 +132,9 @@ def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *,
     if certified.certificate.spec == "ed25519":
         assert payload.message is not None
         return Signed(**facts, ed25519=check_ed25519(signature, certified.public_key, payload.message))
+    if certified.certificate.spec == SCHNORR:
+        assert payload.message is not None
+        return Signed(**facts, bip340=check_bip340(signature, verification_key(certified.certificate), payload.message))
     assert payload.digest is not None
     ecdsa = check_ecdsa(signature, certified.public_key, payload.digest)
     if payload.kind != "evm_transaction":

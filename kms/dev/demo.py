@@ -35,6 +35,7 @@ async def play(stage: Stage) -> None:
                 await signing.show_nodes(stage, as_operator)
                 keys = await signing.make_keys(stage, cluster, as_operator)
                 await signing.ethereum(stage, as_agent, keys)
+                await signing.bitcoin(stage, as_agent, keys)
                 await signing.solana(stage, as_agent, keys)
                 await signing.decryption(stage, as_agent, keys)
                 await policy.over_the_cap(stage, cluster, as_agent, keys)

@@ -14,11 +14,19 @@ from kms.cli.progress import working
 @click.command()
 @click.argument("name")
 @click.option(
-    "--usage", type=click.Choice(["evm", "solana", "generic", "decrypt"]), required=True, help="What it is for; fixed."
+    "--usage",
+    type=click.Choice(["evm", "solana", "bitcoin", "generic", "decrypt"]),
+    required=True,
+    help="What it is for; fixed.",
 )
-@click.option("--spec", help="ed25519, secp256k1-ecdsa or hpke-x25519; follows from the usage.")
+@click.option("--spec", help="ed25519, secp256k1-ecdsa, secp256k1-schnorr or hpke-x25519; follows from the usage.")
+@click.option(
+    "--custody",
+    type=click.Choice(["threshold", "reconstruct"]),
+    help="reconstruct: a named enclave puts the key together to sign. [threshold]",
+)
 @click.option("--policy", help="Policy that says who may use it (pol_...).")
-@click.option("--shares-needed", type=click.IntRange(2, 16), default=3, show_default=True, help="T.")
+@click.option("--shares-needed", type=click.IntRange(2, 16), help="T. [3; for threshold ECDSA 2: three nodes sign]")
 @click.option("--node", "nodes", multiple=True, metavar="SLOT", help="A node that holds a share; repeat; default all.")
 @click.option("--assembler", "assemblers", multiple=True, metavar="SLOT", help="For custody reconstruct; repeat.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label; repeat.")
@@ -30,7 +38,8 @@ def create(
     usage: str,
     spec: str | None,
     policy: str | None,
-    shares_needed: int,
+    custody: str | None,
+    shares_needed: int | None,
     nodes: tuple[str, ...],
     assemblers: tuple[str, ...],
     labels: tuple[str, ...],
@@ -38,7 +47,11 @@ def create(
     quiet: bool,
     target: Target,
 ) -> None:
-    """Have the nodes generate the key NAME; its private half never exists in one place."""
+    """Have the nodes generate the key NAME.
+
+    Its private half never exists in one place, unless its custody is `reconstruct`: then in a named enclave, while
+    it signs.
+    """
     policy = policy or target.file().default_policy
     if policy is None:
         raise UsageError("which policy may use the key?", hint="pass --policy pol_...; `kms policy put` makes one")
@@ -50,6 +63,7 @@ def create(
                     name,
                     usage=usage,
                     spec=spec,
+                    custody=custody,
                     policy=policy,
                     shares_needed=shares_needed,
                     nodes=list(nodes) or None,

@@ -45,6 +45,7 @@ def emit_key(key: CertifiedKey, *, as_json: bool) -> None:
             **{f"{chain}_address": address for chain, address in value["addresses"].items()},
             "policy": value["policy"],
             "shares_needed": f"{value['shares_needed']} of {len(value['nodes'])} ({', '.join(value['nodes'])})",
+            "quorum": f"{value['signing_quorum']} nodes for each use",
             "privacy": _privacy(value),
             "certified_by": ", ".join(value["certified_by"])
             + ("" if value["attested"] else " (evidence not verified)"),

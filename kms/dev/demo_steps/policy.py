@@ -25,13 +25,10 @@ async def over_the_cap(stage: Stage, cluster: DevCluster, client: Client, keys: 
     body = canonical_json({"kind": "evm_transaction", "transaction": wanted})
     token = client.caller.token("POST", "/", act="sign", resource=keys.ethereum.resource, body=body)
     slot = cluster.slots[0]
-    signers = sorted(node.slot for node in keys.ethereum.certificate.nodes)[: keys.ethereum.certificate.shares_needed]
-    refusal = await ask_node(
-        cluster,
-        slot,
-        "release",
-        {"token": token, "body": body, "signers": signers, "assembler": keys.ethereum.certificate.assemblers[0]},
-    )
+    certificate = keys.ethereum.certificate
+    signers = sorted(certificate.slots)[: certificate.signing_quorum]
+    request = {"token": token, "body": body, "signers": signers, "attempt": 1}
+    refusal = await ask_node(cluster, slot, "ecdsa-start", request)
     stage.require(refusal is not None and refusal.code == "policy.denied", f"{slot} asked directly answered {refusal}")
     assert refusal is not None
     stage.fact("gateway bypassed", f"{slot}, asked directly: {refusal.detail} [{refusal.code}]")

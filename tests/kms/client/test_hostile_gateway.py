@@ -96,14 +96,14 @@ async def test_honest_answers_pass_through(
         (lambda record: record["addresses"].update(evm=OTHER_ADDRESS), "verify.address"),
         (lambda record: record.update(policy="pol_" + "a" * 26), "verify.record"),
         (lambda record: record.update(key="key_" + "a" * 26), "verify.record"),
-        (lambda record: record.update(shares_needed=2), "verify.record"),
+        (lambda record: record.update(shares_needed=3), "verify.record"),
         (lambda record: record.update(privacy_threshold=3), "verify.record"),
         (lambda record: _certificate_body(record, policy="pol_" + "a" * 26), "verify.certificate"),
         (lambda record: _certificate_body(record, usage="generic"), "verify.certificate"),
         (lambda record: record.pop("certificate"), "verify.malformed"),
         (lambda record: record["certificate"].update(signatures=[]), "verify.certificate"),
         (
-            lambda record: record["certificate"].update(signatures=record["certificate"]["signatures"][:2]),
+            lambda record: record["certificate"].update(signatures=record["certificate"]["signatures"][:1]),
             "verify.certificate",
         ),
         (
@@ -122,7 +122,7 @@ async def test_honest_answers_pass_through(
         "certified-usage",
         "no-certificate",
         "no-signatures",
-        "two-signatures",
+        "one-signature",
         "one-signature-five-times",
     ],
 )
