@@ -410,6 +410,21 @@ def test_a_private_key_is_not_copied_or_printed() -> None:
     assert repr(SIGNER) == f"<SigningKey EdDSA {SIGNER.kid}>"
 
 
+P256_KEY = ec.derive_private_key(7, ec.SECP256R1()).public_key()
+P256 = P256_KEY.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
+P256_UNCOMPRESSED = P256_KEY.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+
+
+def test_only_ed25519_keys_sign_documents_and_files_are_bounded() -> None:
+    """The envelope key of an ECDSA credential does not exist, and a key file has a largest size."""
+    assert SIGNER.ed25519
+    with pytest.raises(CallerError) as caught:
+        SigningKey.generate("ES256").ed25519  # noqa: B018 - reading it is the test
+    assert caught.value.code == "credential.type"
+    with pytest.raises(CallerError, match="too large"):
+        SigningKey.from_pem(SIGNER.to_pem() + b"\n" * 4096)
+
+
 @pytest.mark.parametrize(
     ("algorithm", "key"),
     [
@@ -422,6 +437,10 @@ def test_a_private_key_is_not_copied_or_printed() -> None:
         ("ES256", b"\x04" + bytes(64)),
         ("ES256K", b"\x00" * 33),
         ("HS256", bytes(32)),
+        ("HS256", P256),
+        (["ES256"], P256),
+        ("ES256", P256_UNCOMPRESSED),
+        ("ES256K", P256_UNCOMPRESSED[:33]),
         ("none", b""),
         (None, bytes(32)),
     ],
