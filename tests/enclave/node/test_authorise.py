@@ -12,7 +12,7 @@ from nacl.signing import VerifyKey
 from enclave.certificate import KeyCertificate
 from enclave.signing_key import SigningKey
 from enclave.tokens import key_resource
-from enclave.wire import Signer, SignRequest
+from enclave.wire import NoncesRequest, Signer, SignRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World, evm_body, message_body
 
@@ -286,6 +286,11 @@ def test_signer_sets_are_checked(ready: World, key: KeyCertificate, slots: list[
 def request_for(world: World, key: KeyCertificate) -> SignRequest:
     """A good request for node-1."""
     return world.sign_requests(world.slots[:3], world.token(key, BODY), BODY)["node-1"]
+
+
+def test_nonces_of_an_unknown_suite_are_refused(ready: World) -> None:
+    """Only ciphersuites this node signs with have nonces."""
+    assert code_of(ready.call, "node-1", "nonces", NoncesRequest(suite="p256", count=1)) == "nonces.suite"
 
 
 def test_a_nonce_is_used_once_even_by_a_failed_request(ready: World, key: KeyCertificate) -> None:

@@ -89,6 +89,23 @@ def test_an_assembler_needs_evidence_of_the_last_hour(ready: World, key: KeyCert
     assert ready.call("node-2", "release", request).ciphertext
 
 
+def test_an_assembler_needs_fresh_evidence_in_its_own_eyes_too(ready: World, key: KeyCertificate) -> None:
+    """A node whose own evidence is older than an hour does not assemble, whatever it was given."""
+    ready.now += 3601
+    request = assemble(ready.token(key, BODY), [])
+    assert code_of(ready.call, ASSEMBLER, "assemble", request) == "attestation-stale"
+
+
+def test_every_signer_must_be_trusted_for_a_release(ready: World, key: KeyCertificate) -> None:
+    """A revoked member stops the releases of the others, assembler or not."""
+    ready.open_channel("node-2", ASSEMBLER)
+    ready.registry.revoke(ready.platform("node-3").platform_id, "sold", ready.now)
+    ready.push()
+    assert code_of(ready.call, "node-2", "release", release(ready, ready.token(key, BODY))) == "attestation-denied"
+    others = release(ready, ready.token(key, BODY), signers=["node-1", "node-2", "node-4"])
+    assert ready.call("node-2", "release", others).ciphertext
+
+
 def test_a_revoked_assembler_gets_nothing(ready: World, key: KeyCertificate) -> None:
     """The registry stops releases at each holder."""
     ready.open_channel("node-2", ASSEMBLER)

@@ -339,6 +339,19 @@ def test_a_clock_behind_the_registry_stops_the_node(ready: World) -> None:
     assert ready.call("node-2", "sign", requests["node-2"]).share
 
 
+def test_a_node_does_not_start_with_a_clock_behind_what_it_has_seen(ready: World) -> None:
+    """The registry snapshot it kept shows a node at start that its clock was set back."""
+    from enclave.seal import SealedStore
+
+    ready.stop("node-1")
+    ready.now -= 60
+    store = SealedStore.open(
+        ready.store_path("node-1"), cluster=ready.roster.cluster_id, slot="node-1", tee=ready.tee("node-1")
+    )
+    assert code_of(ready.boot, "node-1", store) == "clock-skew"
+    store.close()
+
+
 # --- collateral ------------------------------------------------------------------------------------------
 
 

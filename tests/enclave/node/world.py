@@ -140,9 +140,13 @@ class World:
         for slot in slots or self.slots:
             tee = changes.get("tee") or self.tee(slot)
             store = SealedStore.open(self.store_path(slot), cluster=self.roster.cluster_id, slot=slot, tee=tee)
-            self.nodes[slot] = NodeState(
-                roster=self.roster, slot=slot, store=store, tee=tee, tls_spki=bytes(32), now=self.now
-            )
+            self.boot(slot, store, tee=tee)
+
+    def boot(self, slot: str, store: SealedStore, *, tee: LocalTee | None = None) -> None:
+        """Boot one node on an open store."""
+        self.nodes[slot] = NodeState(
+            roster=self.roster, slot=slot, store=store, tee=tee or self.tee(slot), tls_spki=bytes(32), now=self.now
+        )
 
     def stop(self, *slots: str) -> None:
         """Stop nodes (all by default)."""
