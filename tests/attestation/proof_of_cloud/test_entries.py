@@ -169,3 +169,31 @@ def test_a_statement_of_any_source_keeps_to_its_method(method: Method) -> None:
     with pytest.raises(StatementError) as caught:
         make(LEVEL_MAX[method] + 1)
     assert caught.value.code == "proof-of-cloud.level"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"commitment": b"short"}, "32 bytes"),
+        ({"level": -1}, "from 0 to 3"),
+        ({"level": 4, "method": Method.PHYSICAL_AUDIT}, "from 0 to 3"),
+        ({"evidence": ("AB" * 32,)}, "64 lower-case hex digits"),
+        ({"evidence": ("ab" * 32,) * 2}, "distinct"),
+        ({"expires_at": 0}, "expires after"),
+        ({"issuer": ""}, "issuer"),
+        ({"region": "a\x00b"}, "region"),
+    ],
+)
+def test_the_common_type_checks_itself(changes: dict[str, Any], reason: str) -> None:
+    """An adapter cannot make a statement that a registry line could not hold."""
+    fields: dict[str, Any] = {
+        "commitment": MACHINE.commitment,
+        "source": Source.REGISTRY,
+        "issuer": "x",
+        "method": Method.PROVIDER_STATEMENT,
+        "level": 1,
+        "issued_at": 0,
+        "expires_at": 1,
+    }
+    with pytest.raises(StatementError, match=reason):
+        Statement(**(fields | changes))

@@ -208,8 +208,9 @@ def test_a_ppid_elsewhere_in_the_answer_does_not_count(value: Any) -> None:
 
 
 def test_a_ppid_registry_speaks_of_ppids() -> None:
-    """An AMD chip id cannot be in it."""
-    assert code_of(lambda: provider_statement(_answer([PPID]), platform_id=OTHER, now=NOW)) == "not-listed"
+    """An identifier of another kind is not in it, even one with the same bytes."""
+    same_bytes = PlatformId(kind="intel:piid", value=MACHINE.value)
+    assert code_of(lambda: provider_statement(_answer([PPID]), platform_id=same_bytes, now=NOW)) == "not-listed"
 
 
 def test_an_answer_from_the_future_is_refused() -> None:
