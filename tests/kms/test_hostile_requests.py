@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROUNDS = 12
 """Bodies per endpoint: the whole test stays below a few seconds; a longer campaign raises it."""
 
-WORDS = [
+WORDS: list[Any] = [
     None,
     True,
     0,
@@ -35,8 +35,9 @@ WORDS = [
     [],
     {},
     [[]],
-    "key_" + "a" * 26,
 ]
+NAMES = ["x", "key_" + "b" * 26, "%00", "node-1", "é"]
+VALUES = ["", "1", "-1", "x", "A" * 43, "%ff", "raw", "bitcoin"]
 
 
 def value_for(schema: dict[str, Any], document: dict[str, Any], chance: random.Random, depth: int = 0) -> Any:
