@@ -30,6 +30,9 @@ from kms.observe import logger
 RENEW_MIN_S, RENEW_MAX_S = 1200.0, 1800.0
 """When evidence is renewed, drawn between the two: an assembler's counts for one hour."""
 
+TOGETHER_S = 300.0
+"""Renewals due within this time of each other share one quote."""
+
 RETRY_MIN_S, RETRY_MAX_S = 1.0, 60.0
 """Bounds of the pause after a verdict that is not trust; it doubles."""
 
@@ -105,9 +108,10 @@ class AttestationRelay:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due = {pair for pair, at in self._due.items() if at <= loop.time() and self._ready(pair)}
-            if due:
-                peers = {peer for _, peer in due}
+            peers = {pair[1] for pair, at in self._due.items() if at <= loop.time() and self._ready(pair)}
+            if peers:
+                soon = loop.time() + TOGETHER_S
+                due = {pair for pair, at in self._due.items() if pair[1] in peers and at <= soon and self._ready(pair)}
                 await asyncio.gather(*(self._attest(peer, [v for v, p in due if p == peer]) for peer in peers))
                 await self._open_channels()
                 continue
@@ -136,8 +140,9 @@ class AttestationRelay:
             except KmsError as error:
                 logger().warning("evidence-failed", slot=peer, code=error.code)
         results = await asyncio.gather(*(self._present(slot, peer, nonces, presentation) for slot in verifiers))
+        renewal = random.uniform(RENEW_MIN_S, RENEW_MAX_S)  # noqa: S311  spreads load; one for all, to quote once again
         for verifier, trusted in zip(verifiers, results, strict=True):
-            self._schedule((verifier, peer), trusted=trusted)
+            self._schedule((verifier, peer), renewal if trusted else None)
 
     async def _challenge(self, verifier: str) -> bytes | None:
         try:
@@ -172,11 +177,12 @@ class AttestationRelay:
             logger().warning("peer-not-trusted", slot=verifier, peer=peer, code=row.result)
         return row.result == TRUSTED
 
-    def _schedule(self, pair: Pair, *, trusted: bool) -> None:
+    def _schedule(self, pair: Pair, renewal: float | None) -> None:
+        """Look at the pair again after `renewal` seconds, or, without trust, after its growing pause."""
         now = asyncio.get_running_loop().time()
-        if trusted:
+        if renewal is not None:
             self._pause.pop(pair, None)
-            self._due[pair] = now + random.uniform(RENEW_MIN_S, RENEW_MAX_S)  # noqa: S311  spreads load
+            self._due[pair] = now + renewal
             return
         pause = min(RETRY_MAX_S, self._pause.get(pair, RETRY_MIN_S / 2) * 2)
         self._pause[pair] = pause
