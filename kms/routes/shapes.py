@@ -16,8 +16,9 @@ class KeyOrderJson(Request, frozen=True):
 
     name: str
     spec: str
-    shares_needed: int
     policy: str
+    shares_needed: int | msgspec.UnsetType = msgspec.UNSET
+    """T; 3 unless given, 2 for threshold ECDSA."""
     usage: str | msgspec.UnsetType = msgspec.UNSET
     custody: str | msgspec.UnsetType = msgspec.UNSET
     nodes: list[str] | msgspec.UnsetType = msgspec.UNSET
