@@ -7,7 +7,15 @@ revocation survives restarts because the store notices a missing or older row.
 from __future__ import annotations
 
 from attestation.errors import CodedError
-from enclave.documents import Agent, Document, KeyState, PolicyDocument, parse_document, supersedes
+from enclave.documents import (
+    Agent,
+    Document,
+    KeyState,
+    PolicyDocument,
+    check_not_ahead,
+    parse_document,
+    supersedes,
+)
 from enclave.errors import RefusedError, StorageError
 from enclave.roster import Roster
 from enclave.seal import SealedStore
@@ -34,7 +42,7 @@ class Directory:
                 ) from None
             self._documents[document.kind, document.subject] = document
 
-    def put(self, envelope: bytes) -> Document:
+    def put(self, envelope: bytes, now: int) -> Document:
         """Take a document; durable after the store's next commit.  The same document again changes nothing.
 
         Raises DocumentError or RefusedError (see enclave.documents), PolicyError, RefusedError (`documents.full`).
@@ -44,6 +52,7 @@ class Directory:
         held = self._documents.get(name)
         if not supersedes(document, held):
             return document
+        check_not_ahead(document, now)
         if held is None and len(self._documents) >= DOCUMENTS_MAX and not document.restricts:
             raise RefusedError(f"this node holds {DOCUMENTS_MAX} documents already", code="documents.full")
         self._store.put("document", ":".join(name), envelope)

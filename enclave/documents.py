@@ -3,7 +3,8 @@
 Rules kept: a document counts only for its cluster and under operators whose role allows its kind;
 each subject's sequence only rises; the same document again changes nothing; a revoked agent stays
 revoked.  What takes power away (revoke, disable) needs one signature, what gives it needs the
-roster's quorum for that kind.
+roster's quorum for that kind.  What one operator may sign alone cannot be numbered so high that
+nothing could follow it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ AGENT_KEYS_MAX = 8
 """Most keys of one agent: rotation needs two, several devices a few more."""
 
 KINDS = ("agent", "policy", "key-state")
+
+SEQUENCE_AHEAD_S_MAX = 60
+"""How far a sequence may lie ahead of the clock, read as Unix milliseconds: twelve times the skew tokens tolerate."""
 
 
 def payload_type(kind: str) -> str:
@@ -183,7 +187,8 @@ def supersedes(new: Document, held: Document | None) -> bool:
     """Whether `new` replaces `held`: False if it is the same document again.
 
     Raises RefusedError: `document.sequence` (not newer), `document.conflict` (another content under
-    the same sequence), `document.revoked` (the agent was revoked for good).
+    the same sequence), `document.revoked` (the agent was revoked for good).  A revocation is final, so
+    it replaces an active agent whatever the two sequences are.
     """
     if held is None:
         return True
@@ -193,11 +198,31 @@ def supersedes(new: Document, held: Document | None) -> bool:
         raise RefusedError("documents are about different subjects", code="document.conflict")
     if isinstance(held, Agent) and held.state == "revoked":
         raise RefusedError("agent was revoked", code="document.revoked", hint="register it under a new id")
+    if isinstance(new, Agent) and new.state == "revoked":
+        return True
     if new.sequence == held.sequence:
         raise RefusedError(f"another document holds sequence {new.sequence}", code="document.conflict")
     if new.sequence < held.sequence:
         raise RefusedError(f"expected a sequence above {held.sequence}, found {new.sequence}", code="document.sequence")
     return True
+
+
+def check_not_ahead(document: Document, now: int) -> None:
+    """Refuse a sequence of an agent or key state beyond `now` (Unix seconds) in milliseconds and a minute.
+
+    One operator signs these alone; without this bound the largest number would be the last word, and an
+    agent could never be revoked nor a key enabled again.  A revocation passes: nothing has to follow it.
+
+    Raises RefusedError (`document.from-future`).
+    """
+    if isinstance(document, PolicyDocument) or (isinstance(document, Agent) and document.state == "revoked"):
+        return
+    if document.sequence > (now + SEQUENCE_AHEAD_S_MAX) * 1000:
+        raise RefusedError(
+            "sequence lies ahead of this clock in Unix milliseconds",
+            code="document.from-future",
+            hint="use the time in milliseconds, or count up from 1",
+        )
 
 
 def sign_document(document: Document, *signers: SigningKey) -> bytes:

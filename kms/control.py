@@ -76,8 +76,8 @@ async def accept(context: Context, request: DocumentRequest, *, kind: str, subje
 
 async def _take(context: Context, call: Call, document: Document, envelope: bytes) -> Outcome:
     gateway = context.gateway
-    gateway.directory.check(document)
     now = gateway.fleet.clock()
+    gateway.directory.check(document, now)
     stored = StoredDocument(
         kind=document.kind,
         subject=document.subject,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from enclave.documents import Agent, Document, KeyState, PolicyDocument, parse_document
+from enclave.documents import Agent, Document, KeyState, PolicyDocument, check_not_ahead, parse_document
 from enclave.errors import RefusedError
 from enclave.policy import Rule
 from enclave.roster import Role, Roster
@@ -30,11 +30,13 @@ class Directory:
         for item in stored:
             self.put(parse_document(item.envelope, self.roster), item.envelope)
 
-    def check(self, document: Document) -> None:
-        """Raise RefusedError if `document` cannot follow what is held (a revoked agent stays revoked)."""
+    def check(self, document: Document, now: int) -> None:
+        """Raise RefusedError if `document` cannot follow what is held (a revoked agent stays revoked), or is ahead."""
         held = self._documents.get((document.kind, document.subject))
         if isinstance(held, Agent) and held.state == "revoked" and document.digest != held.digest:
             raise RefusedError("agent was revoked", code="document.revoked", hint="register it under a new id")
+        if held is None or document.digest != held.digest:
+            check_not_ahead(document, now)
 
     def put(self, document: Document, envelope: bytes) -> None:
         """Let `document` count from now on."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from enclave.state import NodeState
 
 
-def control(node: NodeState, _connection: int, request: ControlRequest, _now: int) -> Acknowledgement:
+def control(node: NodeState, _connection: int, request: ControlRequest, now: int) -> Acknowledgement:
     """Take a signed document; the acknowledgement leaves only after it is on disk."""
-    document = node.directory.put(request.document)
+    document = node.directory.put(request.document, now)
     own = node.identity.public
     return Acknowledgement(
         slot=own.slot,

@@ -175,6 +175,17 @@ def test_revocation_is_for_good() -> None:
     assert caught.value.code == "document.revoked"
 
 
+def test_a_revocation_counts_whatever_its_number() -> None:
+    """It is final, so arriving late, or behind a higher number, must not void it."""
+    held = read(an_agent(sequence=9))
+    for sequence in (1, 9, 10):
+        assert supersedes(read(an_agent(sequence=sequence, state="revoked")), held)
+    other = read(a_state(state="disabled"))
+    with pytest.raises(RefusedError) as caught:
+        supersedes(read(an_agent(sequence=9, state="revoked")), other)
+    assert caught.value.code == "document.conflict"
+
+
 def test_a_revoked_agent_has_no_keys() -> None:
     """Key lookups answer only for active agents and exact key ids."""
     agent = an_agent()

@@ -241,6 +241,16 @@ async def test_revoked_agent_is_locked_out(fabric: Fabric) -> None:
     assert (status, answer["code"]) == (409, "document.revoked")
 
 
+async def test_an_agent_numbered_beyond_the_clock_is_not_kept(fabric: Fabric) -> None:
+    """The gateway refuses, before storing it, what no later document could replace."""
+    signer, agent = SigningKey.generate(), new_id("agt")
+    document = fabric.agent_document(agent=agent, keys=(signer.public,), sequence=2**53 - 1)
+    status, answer = await fabric.put("POST", "/v1/agents", document)
+    assert (status, answer["code"]) == (400, "document.from-future")
+    document = fabric.agent_document(agent=agent, keys=(signer.public,))
+    assert (await fabric.put("POST", "/v1/agents", document))[0] == 200
+
+
 # --- bodies -----------------------------------------------------------------------------------------------
 
 

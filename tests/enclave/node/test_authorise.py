@@ -193,6 +193,32 @@ def test_a_disabled_key_is_refused_until_enabled(ready: World, key: KeyCertifica
     assert ready.sign(key, MESSAGE)
 
 
+def test_an_agent_cannot_be_numbered_beyond_revocation(ready: World, key: KeyCertificate) -> None:
+    """One registrar signs agents alone; a number no later document could exceed is refused, and revoking needs none."""
+    far = 2**53 - 1
+    assert code_of(ready.put, ready.agent_document(sequence=far)) == "document.from-future"
+    ahead = (ready.now + 60) * 1000
+    assert code_of(ready.put, ready.agent_document(sequence=ahead + 1)) == "document.from-future"
+    ready.put(ready.agent_document(sequence=ahead))
+    ready.put(ready.agent_document(state="revoked", sequence=2))
+    assert asked(ready, ready.token(key, BODY)) == "agent.revoked"
+
+
+def test_a_revocation_needs_no_clock(ready: World, key: KeyCertificate) -> None:
+    """A node whose clock is behind still takes a revocation."""
+    ready.put(ready.agent_document(state="revoked", sequence=2**53 - 1))
+    assert asked(ready, ready.token(key, BODY)) == "agent.revoked"
+
+
+def test_one_administrator_cannot_disable_a_key_beyond_enabling(ready: World, key: KeyCertificate) -> None:
+    """Disabling needs one signature, so its number must leave room for the quorum that enables."""
+    assert code_of(ready.put, ready.key_state(key.key, "disabled", 2**53 - 1)) == "document.from-future"
+    ready.put(ready.key_state(key.key, "disabled", (ready.now + 60) * 1000))
+    ready.now += 61
+    ready.put(ready.key_state(key.key, "enabled", ready.now * 1000))
+    assert ready.sign(key, MESSAGE)
+
+
 def test_a_document_needs_the_right_role(ready: World) -> None:
     """An auditor's signature moves nothing."""
     assert code_of(ready.put, ready.agent_document(sequence=2), signer=ready.auditor) == "document.role"
