@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -230,6 +231,16 @@ def test_the_same_document_again_changes_nothing(ready: World) -> None:
     before = ready.call("node-1", "holdings").documents
     ready.put(ready.agent_document(issued_at=ready.nodes["node-1"].started_at + 1))
     assert ready.call("node-1", "holdings").documents == before
+
+
+def test_a_full_directory_still_takes_restrictions(ready: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no more documents fit, new grants are refused and revocations are not."""
+    monkeypatch.setattr("enclave.directory.DOCUMENTS_MAX", 2)
+    other = ready.agent_document(agent="agt_" + "b" * 26, keys=(SigningKey.generate().public,))
+    assert code_of(ready.put, other) == "documents.full"
+    ready.put(ready.agent_document(state="revoked", sequence=2))
+    ready.put(replace(other, state="revoked"))
+    assert len(ready.call("node-1", "holdings").documents) == 3
 
 
 def test_without_its_policy_a_key_does_nothing(ready: World) -> None:

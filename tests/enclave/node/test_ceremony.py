@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from nacl.signing import VerifyKey
 
-from enclave.ceremonies import CLOCK_SPREAD_S_MAX, key_id_of
+from enclave.ceremonies import CLOCK_SPREAD_S_MAX, LIFETIME_S, LIVE_MAX, key_id_of
 from enclave.errors import EnclaveError
 from enclave.identity import BootIdentity
 from enclave.threshold.hpke import public_key_x25519
@@ -333,6 +333,18 @@ def test_rounds_come_in_order(ready: World) -> None:
     assert code_of(ready.call, "node-1", "ceremony-round", unknown) == "ceremony.unknown"
     assert code_of(ready.call, "node-1", "ceremony-commit", wrong) == "ceremony.unknown"
     advance(ready, slots, 2, messages)
+
+
+def test_attempts_are_bounded_and_end_by_themselves(ready: World) -> None:
+    """A node runs so many attempts at once, and forgets those that stopped coming."""
+    for number in range(LIVE_MAX):
+        start = ready.ceremony_start(ready.order(), session=bytes([number]) * 32)
+        ready.call("node-1", "ceremony-start", start)
+    start = ready.ceremony_start(ready.order(), session=SESSION)
+    assert code_of(ready.call, "node-1", "ceremony-start", start) == "ceremony.busy"
+    ready.now += LIFETIME_S + 1
+    fresh = ready.ceremony_start(ready.order(), session=SESSION)
+    assert ready.call("node-1", "ceremony-start", fresh).round == 1
 
 
 # --- restarts -------------------------------------------------------------------------------------------
