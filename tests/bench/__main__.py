@@ -34,6 +34,8 @@ from tests.bench.plot import plot
 
 NAMES = {
     "ed25519": "Ed25519 sign, FROST 3 of 5",
+    "bip340": "BIP-340 sign, 3 of 5",
+    "threshold_ecdsa": "ECDSA sign, threshold T=2, 3 of 5",
     "ecdsa": "ECDSA sign, reconstruct 3 of 5",
     "decrypt": "HPKE decrypt, 3 of 5",
 }
@@ -75,7 +77,9 @@ async def measure(seconds: float, levels: list[int], console: Console) -> dict[s
 async def _makers(operator: Client, agent: Client, policy: str | None) -> dict[str, Callable[[], Request]]:
     assert policy is not None
     solana = await operator.keys.create("bench-ed25519", usage="generic", policy=policy)
-    evm = await operator.keys.create("bench-ecdsa", usage="evm", policy=policy)
+    schnorr = await operator.keys.create("bench-bip340", usage="bitcoin", policy=policy)
+    evm = await operator.keys.create("bench-threshold-ecdsa", usage="evm", policy=policy)
+    assembled = await operator.keys.create("bench-ecdsa", usage="evm", policy=policy, custody="reconstruct")
     vault = await operator.keys.create("bench-vault", usage="decrypt", policy=policy)
     recipient = b64url(X25519PrivateKey.generate().public_key().public_bytes_raw())
     sealed = b64url(await agent.decryption.encrypt(vault.key, os.urandom(64)))
@@ -88,7 +92,9 @@ async def _makers(operator: Client, agent: Client, policy: str | None) -> dict[s
 
     return {
         "ed25519": lambda: request(solana, "sign", {"kind": "message", "message": b64url(os.urandom(64))}),
-        "ecdsa": lambda: request(evm, "sign", {"kind": "eip191", "message": b64url(os.urandom(64))}),
+        "bip340": lambda: request(schnorr, "sign", {"kind": "message", "message": b64url(os.urandom(64))}),
+        "threshold_ecdsa": lambda: request(evm, "sign", {"kind": "eip191", "message": b64url(os.urandom(64))}),
+        "ecdsa": lambda: request(assembled, "sign", {"kind": "eip191", "message": b64url(os.urandom(64))}),
         "decrypt": lambda: request(vault, "decrypt", {"ciphertext": sealed, "context": {}, "recipient": recipient}),
     }
 

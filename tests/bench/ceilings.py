@@ -19,6 +19,7 @@ from enclave.secret import Secret
 from enclave.threshold import frost, hpke, reconstruct
 from enclave.threshold.shamir import split
 from enclave.threshold.vss import public_share
+from tests.bench import secp256k1_ceilings
 
 SIGNERS = (1, 2, 3)
 NODES = (1, 2, 3, 4, 5)
@@ -62,7 +63,13 @@ def library_calls() -> list[Ceiling]:
 
 def threshold_operations() -> dict[str, Ceiling]:
     """All cryptography of one 3-of-5 operation, every party on one core, no transport, tokens or policy."""
-    return {"ed25519": _frost(), "ecdsa": _reconstruct(), "decrypt": _decrypt()}
+    return {
+        "ed25519": _frost(),
+        "bip340": measure("BIP-340, 3 signers + aggregation", secp256k1_ceilings.bip340_signature()),
+        "threshold_ecdsa": measure("threshold ECDSA, 3 signers, 4 rounds", secp256k1_ceilings.threshold_ecdsa()),
+        "ecdsa": _reconstruct(),
+        "decrypt": _decrypt(),
+    }
 
 
 def _frost() -> Ceiling:

@@ -7,7 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 400, 70, 50, 30, 210
-COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df")
+COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df", "#9a6700")
 
 
 def plot(result: dict[str, Any], names: dict[str, str]) -> str:
