@@ -92,9 +92,7 @@ class Envelope:
         signature = private_key.sign(pre_authentication(self.payload_type, self.payload))
         name = key_id(private_key.public_key().public_bytes_raw())
         kept = tuple(pair for pair in self.signatures if pair[0] != name)
-        return Envelope(
-            payload_type=self.payload_type, payload=self.payload, signatures=(*kept, (name, signature))
-        )
+        return Envelope(payload_type=self.payload_type, payload=self.payload, signatures=(*kept, (name, signature)))
 
     def signers(self, public_keys: Iterable[bytes]) -> frozenset[bytes]:
         """Those of `public_keys` (raw Ed25519) whose valid signature is present; others are ignored."""

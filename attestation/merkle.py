@@ -98,9 +98,7 @@ def _subproof(leaf_hashes: Sequence[bytes], old_size: int, *, complete: bool) ->
     return [*rest, tree_root(leaf_hashes[:split])]
 
 
-def verify_consistency(
-    old_size: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]
-) -> None:
+def verify_consistency(old_size: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> None:
     """Check that the tree (`old_size`, `old_root`) is a prefix of (`size`, `root`) (RFC 9162 2.1.4.2).
 
     Raises DocumentError (`merkle.consistency`) if it is not.
