@@ -20,7 +20,7 @@ SEED ?= 1
 .PHONY: help setup check test demo ct bench bench-attestation lock clean
 
 help:
-	@sed -n '3,11p' Makefile | sed 's/^#//'
+	@sed -n '3,9p' Makefile | sed 's/^#//'
 
 setup: $(READY)
 

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from attestation.collateral_bundle import write_bundle
 from attestation.collateral_items import CrlItem, IdentityItem, Item, TcbInfoItem, read_blob
 from attestation.errors import CollateralError
 from attestation.evidence import Tee
@@ -39,8 +40,8 @@ class Collateral:
 
     @classmethod
     def of(cls, *blobs: bytes) -> Collateral:
-        """Read blobs, each one of: a JSON bundle (`QuoteCollateralV3` names), `{"tcbInfo", "signature"}`,
-        `{"enclaveIdentity", "signature"}`, PEM certificates and CRLs, one DER certificate or CRL.
+        """Read blobs, each one of: a JSON bundle (`QuoteCollateralV3` names, or made by `to_bundle`),
+        `{"tcbInfo", "signature"}`, `{"enclaveIdentity", "signature"}`, PEM certificates and CRLs, one DER certificate or CRL.
 
         Raises CollateralError (`collateral.malformed`, `collateral.unknown-format`, `collateral.too-large`).
         """
@@ -84,6 +85,10 @@ class Collateral:
         """The set as blobs that `Collateral.of` reads back to an equal set."""
         documents: tuple[TcbInfoItem | IdentityItem | CrlItem, ...] = (*self.tcb_infos, *self.identities, *self.crls)
         return [item.blob() for item in documents] + [certificate.der for certificate in self.certificates]
+
+    def to_bundle(self) -> bytes:
+        """The set as one file that `Collateral.of` reads back to an equal set; raises CollateralError if too large."""
+        return write_bundle(self.blobs())
 
     def tcb_info_for(self, tee: Tee, fmspc: bytes, now: int) -> tuple[TcbInfoItem | None, int | None]:
         """The newest TCB info for this platform not issued after `now`, and when a later one takes over.

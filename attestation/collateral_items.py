@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from attestation.canonical import JSON_DEPTH_MAX, check_depth, parse_json
+from attestation.collateral_bundle import MEMBERS, read_bundle
 from attestation.crl import RevocationList, looks_like_crl, parse_crl
 from attestation.errors import CertificateError, CollateralError, DocumentError
 from attestation.intel.qe_identity import QeIdentity, parse_qe_identity
@@ -161,11 +162,19 @@ def _read_json(blob: bytes) -> list[Item]:
         return [_tcb_info(spans["tcbInfo"], _string(spans["signature"]))]
     if set(spans) == {"enclaveIdentity", "signature"}:
         return [_identity(spans["enclaveIdentity"], _string(spans["signature"]))]
+    if set(spans) == MEMBERS:
+        return [item for part in read_bundle(blob) for item in _read_part(part)]
     if not _BUNDLE & set(spans):
         raise _unknown()
     if set(spans) - _BUNDLE:
         raise _malformed(f"unknown member {min(set(spans) - _BUNDLE)[:40]!r} in the bundle")
     return _read_bundle({name: _string(text) for name, text in spans.items()})
+
+
+def _read_part(part: bytes) -> list[Item]:
+    if part.lstrip()[:1] == b"{" and set(_member_spans(part)) == MEMBERS:
+        raise _malformed("a bundle inside a bundle")
+    return read_blob(part)
 
 
 def _read_bundle(members: dict[str, str]) -> list[Item]:

@@ -50,6 +50,12 @@ class CollateralMissingError(CollateralError):
     code = "collateral.missing"
 
 
+class FetchError(CollateralMissingError):
+    """No source could give a document, or what it gave is not usable: try later, or elsewhere."""
+
+    code = "fetch.unavailable"
+
+
 class CertificateError(AttestationError):
     """A certificate or revocation list is malformed, wrongly issued, outside its validity, or revoked."""
 

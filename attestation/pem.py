@@ -68,6 +68,12 @@ def encode_certificate(certificate: bytes) -> bytes:
     return _BEGIN + encode_body(certificate) + _END
 
 
+def encode_block(label: str, data: bytes) -> bytes:
+    """One PEM block with this label, e.g. "X509 CRL"."""
+    name = label.encode("ascii")
+    return b"-----BEGIN %b-----\n%b-----END %b-----\n" % (name, encode_body(data), name)
+
+
 def _decode(text: bytes) -> bytes:
     try:
         return base64.b64decode(text, validate=True)

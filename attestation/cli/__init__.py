@@ -15,6 +15,8 @@ from attestation import __version__
 VERBS = {
     "verify": "Verify one piece of evidence and print every step.",
     "inspect": "Show what a piece of evidence says, without verifying it.",
+    "fetch": "Fill a directory with current collateral; the only verb that uses the network.",
+    "bundle": "Write the collateral of a directory as one file.",
     "registry": "Keep, sign, serve and check a registry of platforms in known clouds.",
 }
 """Verb to its one-line help; each is loaded only when used, so that start-up stays quick."""

@@ -13,10 +13,11 @@ from typing import Any
 import click
 
 from attestation.canonical import parse_json
-from attestation.errors import DocumentError, PolicyError
+from attestation.errors import AttestationError, DocumentError, PolicyError
 from attestation.instant import parse_instant
 from attestation.limits import BLOB_BYTES_MAX, TIME_MAX
 from attestation.policy import AppraisalPolicy
+from attestation.roots import Roots
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
@@ -81,6 +82,16 @@ def read_policy(path: Path) -> tuple[AppraisalPolicy, bool]:
     except (DocumentError, PolicyError) as error:
         raise click.UsageError(f"{path}: {error}") from None
     return policy, "allowed_roots" in value
+
+
+def read_roots(paths: tuple[Path, ...]) -> Roots:
+    """The roots of these files, or the pinned vendor roots if there are none."""
+    if not paths:
+        return Roots.production()
+    try:
+        return Roots.of(read_file(path) for path in paths)
+    except AttestationError as error:
+        raise click.UsageError(f"--root: {error}") from None
 
 
 def current_time() -> int:

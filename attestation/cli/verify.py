@@ -9,9 +9,9 @@ import click
 
 from attestation.canonical import canonical_json
 from attestation.cli import render
-from attestation.cli.options import HexBytes, Instant, current_time, read_evidence, read_file, read_policy
+from attestation.cli.options import HexBytes, Instant, current_time, read_evidence, read_policy, read_roots
 from attestation.collateral import Collateral
-from attestation.errors import AttestationError, CollateralError
+from attestation.errors import CollateralError
 from attestation.policy import AppraisalPolicy
 from attestation.roots import Roots
 from attestation.verdict import Outcome, Result, Step, Verdict
@@ -51,7 +51,7 @@ def command(
     3: cannot tell, because collateral is missing or out of date.
     """
     evidence = read_evidence(file)
-    roots = _read_roots(root_paths)
+    roots = read_roots(root_paths)
     policy = _policy(policy_path, roots if root_paths else None)
     now = current_time() if at is None else at
     try:
@@ -76,15 +76,6 @@ def command(
         render.show_verdict(verdict, render.console())
     _give_hints(verdict, has_binding=expect_report_data is not None)
     raise SystemExit(EXIT_CODES[verdict.result])
-
-
-def _read_roots(paths: tuple[Path, ...]) -> Roots:
-    if not paths:
-        return Roots.production()
-    try:
-        return Roots.of(read_file(path) for path in paths)
-    except AttestationError as error:
-        raise click.UsageError(f"--root: {error}") from None
 
 
 def _policy(path: Path | None, named: Roots | None) -> AppraisalPolicy:

@@ -9,7 +9,7 @@ date is "cannot tell" (CollateralMissingError); one that is wrong is a refusal.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -21,7 +21,7 @@ from attestation.collateral_items import CrlItem, IdentityItem, TcbInfoItem
 from attestation.errors import CertificateError, CollateralError, CollateralMissingError
 from attestation.evidence import Tee
 from attestation.intel import qe_identity, tcb_info
-from attestation.intel.pck import PckCertificates, PckChain, p256_key
+from attestation.intel.pck import PckChain, p256_key
 from attestation.limits import TIME_MAX
 from attestation.verdict import Trace
 from attestation.x509 import (
@@ -51,24 +51,38 @@ class VerifiedCollateral:
     valid_until: int
 
 
+class Rooted(Protocol):
+    """Whatever ends at a verified root: a PCK chain, or the root alone."""
+
+    @property
+    def root(self) -> Certificate:
+        """The root certificate, already known to be trusted."""
+        ...
+
+    @property
+    def root_key(self) -> ec.EllipticCurvePublicKey:
+        """Its key."""
+        ...
+
+
 def verify_collateral(collateral: Collateral, chain: PckChain, tee: Tee, now: int, trace: Trace) -> VerifiedCollateral:
     """Steps 4.1 to 4.5 of specs/attestation-verification.md; raises CollateralError or CertificateError."""
     window = _Window()
     with trace.step("4.1", "no certificate of the chain is revoked"):
         root_crl = _check_list(collateral, chain.root, chain.root_key, now, window)
         pck_crl = _check_list(collateral, chain.intermediate, chain.intermediate_key, now, window)
-        _check_not_revoked(root_crl, chain.root)
-        _check_not_revoked(root_crl, chain.intermediate)
-        _check_not_revoked(pck_crl, chain.leaf)
-        _check_current(root_crl, now)
-        _check_current(pck_crl, now)
+        check_not_revoked(root_crl, chain.root)
+        check_not_revoked(root_crl, chain.intermediate)
+        check_not_revoked(pck_crl, chain.leaf)
+        check_current(root_crl, now)
+        check_current(pck_crl, now)
     with trace.step("4.2", "TCB info is signed by the TCB signer"):
         item, changes = collateral.tcb_info_for(tee, chain.facts.fmspc, now)
         item = item or _only(collateral.tcb_infos)
         if item is None:
             raise _missing(f"TCB info for {tee} fmspc {chain.facts.fmspc.hex()}")
         window.until(changes)
-        info_signer = _check_signer(item, "TCB info", collateral, chain, root_crl, now)
+        info_signer = check_signer(item, "TCB info", collateral, chain, root_crl, now)
     with trace.step("4.3", "TCB info is current and for this platform"):
         info = item.info
         tcb_info.check_applies(info, tee=tee, fmspc=chain.facts.fmspc, pce_id=chain.facts.pce_id, now=now)
@@ -79,7 +93,7 @@ def verify_collateral(collateral: Collateral, chain: PckChain, tee: Tee, now: in
         if found is None:
             raise _missing(f"enclave identity {name}")
         window.until(changes)
-        identity_signer = _check_signer(found, "enclave identity", collateral, chain, root_crl, now)
+        identity_signer = check_signer(found, "enclave identity", collateral, chain, root_crl, now)
     with trace.step("4.5", "enclave identity is current and for this kind of quote"):
         identity = found.identity
         qe_identity.check_applies(identity, tee=tee, now=now)
@@ -131,6 +145,12 @@ def _check_list(collateral: Collateral, issuer: Certificate, key: PublicKey, now
     if item is None:
         raise _missing(f"revocation list of {issuer.common_name!r}")
     window.until(changes)
+    check_list_signature(item, issuer, key)
+    return item
+
+
+def check_list_signature(item: CrlItem, issuer: Certificate, key: PublicKey) -> None:
+    """Raise CollateralError (`collateral.crl`) unless `issuer` signed this revocation list and may."""
     if not issuer.may(CRL_SIGN):
         raise CollateralError(f"{issuer.common_name!r} may not sign revocation lists", code="collateral.crl")
     # A chain delivered with the list must name the same issuer key, or the list was meant for another one.
@@ -142,26 +162,27 @@ def _check_list(collateral: Collateral, issuer: Certificate, key: PublicKey, now
         raise CollateralError(
             f"revocation list is not signed by {issuer.common_name!r}", code="collateral.crl"
         ) from None
-    return item
 
 
-def _check_not_revoked(item: CrlItem, certificate: Certificate) -> None:
+def check_not_revoked(item: CrlItem, certificate: Certificate) -> None:
+    """Raise CertificateError (`certificate.revoked`) if the list names the certificate."""
     if certificate.serial in item.crl.serials:
         raise CertificateError(
             f"{certificate.common_name!r} with serial {certificate.serial:#x} is revoked", code="certificate.revoked"
         )
 
 
-def _check_current(item: CrlItem, now: int) -> None:
+def check_current(item: CrlItem, now: int) -> None:
+    """Raise CollateralMissingError (`collateral.expired`, `.not-yet-valid`) unless the list is in force at `now`."""
     tcb_info.check_dates(
         f"revocation list of {item.crl.issuer_name!r}", item.crl.this_update, item.crl.next_update, now
     )
 
 
-def _check_signer(
-    item: TcbInfoItem | IdentityItem, what: str, collateral: Collateral, chain: PckChain, root_crl: CrlItem, now: int
+def check_signer(
+    item: TcbInfoItem | IdentityItem, what: str, collateral: Collateral, chain: Rooted, root_crl: CrlItem, now: int
 ) -> Certificate:
-    """The TCB signing certificate under which the document verifies."""
+    """The TCB signing certificate under which the document verifies; raises CollateralError."""
     offered = collateral.certificates if item.chain is None else item.chain
     candidates = [c for c in offered if c.common_name == SIGNER_NAME and c.issuer == chain.root.subject]
     if not candidates:
@@ -190,14 +211,12 @@ def _check_signer(
     raise CollateralError(f"{what}: {revoked.detail}", code=_as_collateral(revoked.code))
 
 
-def _signer_key(
-    candidate: Certificate, chain: PckCertificates, root_crl: CrlItem, now: int
-) -> ec.EllipticCurvePublicKey:
+def _signer_key(candidate: Certificate, chain: Rooted, root_crl: CrlItem, now: int) -> ec.EllipticCurvePublicKey:
     check_issued(candidate, chain.root, chain.root_key, cas_below=0, now=now)
     check_critical_extensions(candidate)
     if candidate.basic_constraints()[0]:
         raise CertificateError("the TCB signer claims to be a CA", code="certificate.role")
-    _check_not_revoked(root_crl, candidate)
+    check_not_revoked(root_crl, candidate)
     return p256_key(candidate)
 
 

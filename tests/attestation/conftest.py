@@ -1,4 +1,4 @@
-"""Fixtures of the AMD tests."""
+"""Fixtures of the attestation tests."""
 
 from __future__ import annotations
 

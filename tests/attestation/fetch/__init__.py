@@ -1,0 +1,1 @@
+"""Tests of `attest fetch`, all against the loopback interface."""

@@ -1,7 +1,0 @@
-"""Fixtures of the Nitro tests."""
-
-from __future__ import annotations
-
-from tests.attestation.world import world
-
-__all__ = ["world"]
