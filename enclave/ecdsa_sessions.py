@@ -15,6 +15,7 @@ import msgspec
 
 from enclave.certificate import KeyCertificate
 from enclave.channel import Channels
+from enclave.child_keys import ChildKey, child_of
 from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.identity import BootIdentity, is_signed
 from enclave.keys import HeldKey
@@ -86,6 +87,7 @@ class EcdsaSessions:
         *,
         key: HeldKey,
         issuer: str,
+        child: ChildKey | None = None,
         members: Mapping[int, Identity],
         digest: bytes,
         request_id: bytes,
@@ -95,20 +97,24 @@ class EcdsaSessions:
     ) -> Attempt:
         """An attempt ready to begin; nothing secret exists yet.  `members` are attested: share index -> identity.
 
+        `child` is the derived key that signs; the key itself unless given.
+
         Raises RefusedError (`ecdsa.session` for an id used before, `ecdsa.busy`, `channel.missing`), CallerError
         (`signers.count`, `digest.size`).
         """
         self.expire(now)
         certificate = key.certificate
+        child = child or child_of(certificate, ())
         session = session_id(
-            certificate, members=members, digest=digest, request_id=request_id, attempt=attempt, own=self._identity
+            child.facts, members=members, digest=digest, request_id=request_id, attempt=attempt, own=self._identity
         )
         terms = Session(
             session=session,
             slots={index: member.slot for index, member in members.items()},
             threshold=certificate.shares_needed,
-            public_key=certificate.public_key,
+            public_key=child.facts.public_key,
             digest=digest,
+            tweak=child.tweak,
         )
         if session in self._used.get(token_expires_at, ()):
             raise RefusedError("this attempt has begun before", code="ecdsa.session", hint="use a fresh attempt number")

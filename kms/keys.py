@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from enclave.addresses import evm_address, solana_address
 from enclave.certificate import KeyCertificate, certificate_to_json
+from enclave.child_keys import Path, child_of
 from enclave.key_specs import Usage
 from enclave.taproot import p2tr_address
 from enclave.tokens import key_resource
@@ -76,6 +77,13 @@ class Key:
     def resource(self) -> str:
         """What a token for the use of this key names."""
         return key_resource(self.certificate.key, self.certificate.version)
+
+    def child(self, path: Path) -> Key:
+        """The key that signs at `path`, for one use; raises CallerError (`derive.refused`, `path.invalid`)."""
+        if not path:
+            return self
+        facts = child_of(self.certificate, path).facts
+        return replace(self, certificate=facts, public_shares={node.index: node.public_share for node in facts.nodes})
 
     def in_order(self, slots: Sequence[str]) -> list[str]:
         """`slots` by rising share index, the order nodes expect."""

@@ -79,6 +79,8 @@ STATUS_OF_FAMILY: tuple[tuple[str, int], ...] = (
     ("idempotency.", 400),
     ("payload.", 422),
     ("order.", 422),
+    ("derive.", 422),
+    ("path.", 422),
     ("plaintext.", 422),
     ("policy.", 422),
     ("ceremony.", 409),

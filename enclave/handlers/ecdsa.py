@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from enclave.authorise import authorise_use, check_members, check_own_part, check_sign_policy, take_attempt
+from enclave.child_keys import child_of
 from enclave.ecdsa_sessions import Attempt
 from enclave.errors import CallerError, RefusedError, VerdictError
 from enclave.key_specs import Custody
@@ -31,6 +32,7 @@ def start(node: NodeState, connection: int, request: EcdsaStart, now: int) -> Ec
     payload = parse_sign_body(request.body, key.usage, key.spec)
     assert payload.digest is not None
     check_sign_policy(node, authorised, payload, now)
+    child = child_of(key, payload.path)
     if len(request.signers) != key.signing_quorum:
         # With more, parts of them could be shown different messages.
         raise CallerError(f"expected exactly {key.signing_quorum} signers", code="signers.count")
@@ -41,6 +43,7 @@ def start(node: NodeState, connection: int, request: EcdsaStart, now: int) -> Ec
     attempt = node.ecdsa.open(
         connection,
         key=authorised.key,
+        child=child,
         issuer=authorised.token.issuer,
         members={
             index: node.verdicts.identity(slot, now) for index, slot in zip(indices, request.signers, strict=True)

@@ -14,6 +14,7 @@ from enclave.authorise import (
     take_attempt,
 )
 from enclave.channel import ShareContext
+from enclave.child_keys import child_of
 from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.key_specs import Custody
 from enclave.payload.sign import parse_sign_body
@@ -108,6 +109,7 @@ def _authorised(
     payload = parse_sign_body(body, key.usage, key.spec)
     assert payload.digest is not None
     check_sign_policy(node, authorised, payload, now)
+    child_of(key, payload.path)  # refuses every path: the shares make the certified key
     if assembler not in key.assemblers:
         raise RefusedError("the key's certificate does not name this assembler", code="assembler.not-named")
     if len(signers) != key.shares_needed:

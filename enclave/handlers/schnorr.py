@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from enclave.authorise import authorise_use, check_members, check_own_part, check_sign_policy, take_attempt
+from enclave.child_keys import child_of, share_of
 from enclave.errors import CallerError
 from enclave.payload.sign import parse_sign_body
 from enclave.schnorr_key import SPEC, signer_set, tweaks_of
@@ -27,21 +28,23 @@ def sign(node: NodeState, connection: int, request: SchnorrSignRequest, now: int
     payload = parse_sign_body(request.body, key.usage, key.spec)
     assert payload.message is not None
     check_sign_policy(node, authorised, payload, now)
+    child = child_of(key, payload.path)
     check_members(node, authorised, request.signers, now)
     check_own_part(node, request.signers)
     take_attempt(node, authorised, PURPOSE, now)
     # Popped before anything is computed: whatever fails from here on, this nonce is gone.
     nonce = node.schnorr_pool(connection).pop(request.nonce, now)
     try:
-        share = sign_share(
-            signers=signer_set(key, request.signers),
-            index=authorised.key.index,
-            share=authorised.key.share,
-            message=payload.message,
-            aggregate_nonce=request.aggregate_nonce,
-            nonce=nonce,
-            tweaks=tweaks_of(key),
-        )
+        with share_of(authorised.key.share, child) as own:
+            share = sign_share(
+                signers=signer_set(child.facts, request.signers),
+                index=authorised.key.index,
+                share=own,
+                message=payload.message,
+                aggregate_nonce=request.aggregate_nonce,
+                nonce=nonce,
+                tweaks=tweaks_of(child.facts),
+            )
     finally:
         nonce.drop()
     return SchnorrSignReply(share=share)

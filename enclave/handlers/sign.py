@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from enclave.authorise import authorise_use, check_members, check_own_part, check_sign_policy, take_attempt
+from enclave.child_keys import child_of, share_of
 from enclave.errors import CallerError
 from enclave.payload.sign import parse_sign_body
 from enclave.schnorr_key import SPEC as SCHNORR_SUITE
@@ -37,6 +38,7 @@ def sign(node: NodeState, connection: int, request: SignRequest, now: int) -> Si
     payload = parse_sign_body(request.body, key.usage, key.spec)
     assert payload.message is not None
     check_sign_policy(node, authorised, payload, now)
+    child = child_of(key, payload.path)
     slots = [signer.slot for signer in request.signers]
     indices = check_members(node, authorised, slots, now)
     check_own_part(node, slots)
@@ -44,17 +46,19 @@ def sign(node: NodeState, connection: int, request: SignRequest, now: int) -> Si
     # Popped before anything is computed: whatever fails from here on, this nonce is gone.
     nonce = node.pool(connection).pop(request.nonce, now)
     try:
-        share, group_commitment = sign_frost(
-            share=authorised.key.share,
-            index=authorised.key.index,
-            public_key=key.public_key,
-            message=payload.message,
-            commitments=[
-                (index, signer.hiding, signer.binding) for index, signer in zip(indices, request.signers, strict=True)
-            ],
-            nonce=nonce,
-            threshold=key.shares_needed,
-        )
+        with share_of(authorised.key.share, child) as own:
+            share, group_commitment = sign_frost(
+                share=own,
+                index=authorised.key.index,
+                public_key=child.facts.public_key,
+                message=payload.message,
+                commitments=[
+                    (index, signer.hiding, signer.binding)
+                    for index, signer in zip(indices, request.signers, strict=True)
+                ],
+                nonce=nonce,
+                threshold=key.shares_needed,
+            )
     finally:
         nonce.drop()
     return SignReply(share=share, group_commitment=group_commitment)

@@ -22,6 +22,7 @@ from enclave.payload.evm_raw import parse_unsigned
 from enclave.payload.solana import SolanaMessage, may_be_message, parse_message
 from enclave.payload.token_moves import TokenMove
 from enclave.payload.typed_transfers import token_moves
+from enclave.threshold.derive import format_path, parse_path
 
 BODY_BYTES_MAX = 1 << 20
 """Largest request body in bytes."""
@@ -49,6 +50,8 @@ class Payload:
     digest: bytes | None = None
     not_after: int | None = None
     """Unix seconds after which nodes must not execute the request."""
+    path: tuple[int, ...] = ()
+    """Steps to the child key that signs; empty for the key itself."""
     transaction: EvmTransaction | None = None
     typed_data: TypedData | None = None
     token_moves: tuple[TokenMove, ...] = ()
@@ -66,6 +69,9 @@ class Payload:
     @property
     def facts(self) -> dict[str, Any]:
         """JSON-able facts for explanations and audit."""
+        return self._content() | ({"path": format_path(self.path)} if self.path else {})
+
+    def _content(self) -> dict[str, Any]:
         if self.transaction is not None:
             return self.transaction.facts()
         if self.solana is not None:
@@ -96,7 +102,7 @@ def parse_sign_body(body: bytes, usage: str, spec: str) -> Payload:
     """Read the body of `POST /v1/keys/{key}/sign` for a key of this usage and spec.
 
     Raises CallerError: `payload.malformed`, `payload.kind`, `payload.usage`, `payload.evm-type`,
-    `payload.solana`, `payload.looks-like-transaction`, or a code of the JSON reader.
+    `payload.solana`, `payload.looks-like-transaction`, `path.invalid`, or a code of the JSON reader.
     """
     fields = Fields(_json(body), where="", error=_malformed)
     kind = fields.take("kind")
@@ -110,7 +116,10 @@ def parse_sign_body(body: bytes, usage: str, spec: str) -> Payload:
             hint="usage is fixed when a key is made; make another key for another purpose",
         )
     not_after = fields.integer("not_after") if "not_after" in fields else None
+    path = read_path(fields)
     payload = _READERS[kind](fields, usage, is_ecdsa, not_after)
+    if path:
+        payload = replace(payload, path=path)
     fields.done()
     return for_bip340(payload) if spec == "secp256k1-schnorr" else payload
 
@@ -122,6 +131,16 @@ def signed_transaction(payload: Payload, r: int | bytes, s: int | bytes, y_parit
     number_r = int.from_bytes(r, "big") if isinstance(r, bytes) else r
     number_s = int.from_bytes(s, "big") if isinstance(s, bytes) else s
     return payload.transaction.signed(number_r, number_s, y_parity)
+
+
+def read_path(fields: Fields) -> tuple[int, ...]:
+    """The optional member `path`; raises CallerError (`path.invalid`)."""
+    if "path" not in fields:
+        return ()
+    path = fields.take("path")
+    if not isinstance(path, str):
+        raise CallerError("expected a path such as m/0/5", code="path.invalid")
+    return parse_path(path)
 
 
 def for_bip340(payload: Payload) -> Payload:

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from enclave.payload.decrypt import DecryptBody
 from enclave.payload.sign import Payload
-from enclave.policy.checks import Check
+from enclave.policy.checks import Check, listed
 from enclave.policy.evm_leaf import EvmLeaf
 from enclave.policy.rules import EVM_KINDS, Policy, Rule
 from enclave.policy.solana_leaf import SolanaLeaf
+from enclave.threshold.derive import format_path
 
 _EVM_ANY = EvmLeaf()
 _SOLANA_ANY = SolanaLeaf()
@@ -131,6 +132,9 @@ def _subject(rule: Rule, request: Request) -> Iterator[Check]:
         yield Check("agents", request.agent.startswith("agt_"), f"requested by {request.agent}")
     if rule.keys is not None:
         yield Check("keys", request.key in rule.keys, f"key {request.key}")
+    if rule.paths is not None:
+        path = request.payload.path if isinstance(request.payload, Payload) else ()
+        yield listed("paths", any(path[: len(prefix)] == prefix for prefix in rule.paths), "path", path, format_path)
     if rule.time is not None:
         # Without a clock the cautious answer: an allow rule does not apply, a deny rule does.
         holds = rule.denies if request.now is None else rule.time.holds(request.now)

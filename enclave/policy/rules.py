@@ -15,6 +15,7 @@ from enclave.policy.checks import LIST_MAX
 from enclave.policy.evm_leaf import EvmLeaf, read_evm
 from enclave.policy.solana_leaf import SolanaLeaf, read_solana
 from enclave.policy.times import TimeLeaf, read_time
+from enclave.threshold.derive import parse_path
 
 RULES_MAX = 256
 """Most rules of a policy: evaluation is linear and runs on every node."""
@@ -22,6 +23,9 @@ RULES_MAX = 256
 KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | {"decrypt"}
 """What a rule can be about: the payload kinds of signing (a sighash is a `digest`), and decryption."""
 
+
+PATHS_MAX = 256
+"""Most path prefixes of a rule: each is compared step by step."""
 
 EVM_KINDS = frozenset({"evm_transaction", "eip712", "eip7702_authorization"})
 """Kinds the member `evm` is about."""
@@ -38,6 +42,8 @@ class Rule:
     keys: frozenset[str] | None
     kinds: frozenset[str] | None
     """None only in deny rules: every kind."""
+    paths: tuple[tuple[int, ...], ...] | None
+    """Prefixes of derivation paths, one of which the signing key's path must begin with."""
     evm: EvmLeaf | None
     solana: SolanaLeaf | None
     time: TimeLeaf | None
@@ -83,6 +89,7 @@ def _read_rule(value: Any, where: str) -> Rule:
         agents=_ids(fields, "agents", "agt", "opr"),
         keys=_ids(fields, "keys", "key"),
         kinds=_kinds(fields, effect),
+        paths=_paths(fields),
         evm=read_evm(fields.fields("evm"), denies=effect == "deny") if "evm" in fields else None,
         solana=read_solana(fields.fields("solana"), denies=effect == "deny") if "solana" in fields else None,
         time=read_time(fields.fields("time")) if "time" in fields else None,
@@ -102,6 +109,7 @@ def _check_kinds(rule: Rule, fields: Fields) -> None:
         (rule.solana is not None, {"solana_message"}, "solana"),
         (rule.digest, {"digest"}, "digest"),
         (rule.plaintext_to_gateway, {"decrypt"}, "plaintext_to_gateway"),
+        (rule.paths is not None, KINDS_ALL - {"bitcoin_sighash"}, "paths"),
     ):
         if present and not kinds & about:
             fields.refuse(f"the rule is not about {' or '.join(sorted(kinds))}", member)
@@ -134,6 +142,15 @@ def _kinds(fields: Fields, effect: str) -> frozenset[str] | None:
     if not set(values) <= KINDS:
         fields.refuse(f"expected kinds of {', '.join(sorted(KINDS))}", "kinds")
     return frozenset(values)
+
+
+def _paths(fields: Fields) -> tuple[tuple[int, ...], ...] | None:
+    if "paths" not in fields:
+        return None
+    try:
+        return tuple(parse_path(text) for text in fields.texts("paths", low=1, high=PATHS_MAX))
+    except CallerError as error:
+        fields.refuse(error.detail, "paths")
 
 
 def _allowed(fields: Fields, name: str, effect: str) -> bool:

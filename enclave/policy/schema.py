@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from enclave.policy.checks import LIST_MAX
-from enclave.policy.rules import KINDS, RULES_MAX
+from enclave.policy.rules import KINDS, PATHS_MAX, RULES_MAX
 from enclave.policy.times import DAYS
 
 _AMOUNT = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,77})$"}
@@ -39,6 +39,7 @@ def _rule(effect: str) -> dict[str, Any]:
         "agents": _list({"type": "string", "pattern": "^(agt|opr)_[a-z2-7]{26}$"}),
         "keys": _list({"type": "string", "pattern": "^key_[a-z2-7]{26}$"}),
         "kinds": _list({"enum": sorted(KINDS)}, high=len(KINDS)),
+        "paths": _list({"type": "string", "pattern": "^m(/(0|[1-9][0-9]{0,9})){0,16}$"}, high=PATHS_MAX),
         "evm": _evm(effect),
         "solana": _solana(effect),
         "time": _object(

@@ -67,6 +67,11 @@ def parse_path(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def format_path(path: Sequence[int]) -> str:
+    """Steps as text: `m`, `m/0/5`."""
+    return "/".join(["m", *map(str, path)])
+
+
 def child_share(group: Group, share: Secret, tweak: int) -> Secret:
     """This holder's share of the child; the parent's share stays the caller's."""
     if tweak == 0:

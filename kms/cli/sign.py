@@ -43,6 +43,7 @@ _FLAGS = ("chain_id", "nonce", "to", "value", "gas", "max_fee_per_gas", "max_pri
 @click.option("--max-fee-per-gas", help="Wei, decimal.")
 @click.option("--max-priority-fee-per-gas", help="Wei, decimal.")
 @click.option("--data", help="EVM call data, 0x...")
+@click.option("--path", help="Sign with the child key at this path, such as m/0/5.")
 @click.option("--not-after", type=int, help="Unix seconds after which nodes refuse the request.")
 @with_target
 def sign(
@@ -51,6 +52,7 @@ def sign(
     file: BinaryIO | None,
     message: str | None,
     digest: str | None,
+    path: str | None,
     not_after: int | None,
     target: Target,
     **fields: Any,
@@ -70,7 +72,7 @@ def sign(
                 certified = await client.keys.certified(key)
                 wanted = kind or _default_kind(certified, is_message=message is not None, is_digest=digest is not None)
                 body = _payload(wanted, file=file, message=message, digest=digest, fields=fields)
-                signed = await client.sign.payload(key, body, not_after)
+                signed = await client.sign.payload(key, body, not_after, path)
         value = signed.to_json()
         if target.json:
             emit_json(value)

@@ -11,6 +11,7 @@ from enclave.ids import check_id, check_name, new_id
 from enclave.key_specs import SHARES_NEEDED_MIN, SPECS, Custody
 from kms.client.caller import Caller
 from kms.client.certified import CertificateChecker, CertifiedKey, certified_key
+from kms.client.derived import DerivedKey, derived_key
 from kms.client.documents import Documents, KeyState, next_sequence
 from kms.client.errors import VerificationError
 from kms.client.verification import member
@@ -95,6 +96,13 @@ class Keys:
     async def certified(self, key: str) -> CertifiedKey:
         """As `get`, from memory where possible: what is certified never changes within a key version."""
         return self._certified.get(key) or await self.get(key)
+
+    async def derive(self, key: str, path: str) -> DerivedKey:
+        """The child of a certified key at `path` (`m/0/5`), computed here.
+
+        Sign for it with `client.sign....(key, ..., path=path)`.  Raises CallerError (`path.invalid`, `derive.refused`).
+        """
+        return derived_key(await self.certified(key), path)
 
     async def list(self) -> AsyncIterator[CertifiedKey]:
         """Every key this principal may see, each verified."""

@@ -10,9 +10,11 @@ from typing import Any
 from attestation.canonical import canonical_json
 from attestation.envelope import b64url
 from enclave.addresses import keccak256
+from enclave.child_keys import child_of
 from enclave.payload.sign import Payload, parse_sign_body, signed_transaction
 from enclave.schnorr_key import SPEC as SCHNORR
 from enclave.schnorr_key import verification_key
+from enclave.threshold.derive import format_path
 from kms.client.caller import Caller
 from kms.client.certified import CertifiedKey
 from kms.client.errors import VerificationError
@@ -31,6 +33,8 @@ class Signed:
     """Hex SHA-256 of the request token."""
     signers: tuple[str, ...]
     """Slots that took part, as the gateway tells it."""
+    path: str | None = None
+    """The child key that signed, if not the key itself."""
     ed25519: bytes | None = None
     """64 bytes."""
     bip340: bytes | None = None
@@ -48,6 +52,8 @@ class Signed:
             "request_id": self.request_id,
             "signers": list(self.signers),
         }
+        if self.path is not None:
+            value["path"] = self.path
         if self.ed25519 is not None:
             value["signature"] = self.ed25519.hex()
         if self.bip340 is not None:
@@ -67,49 +73,61 @@ class Signing:
         self._keys = keys
 
     async def evm_transaction(
-        self, key: str, transaction: Mapping[str, Any], *, not_after: int | None = None
+        self, key: str, transaction: Mapping[str, Any], *, not_after: int | None = None, path: str | None = None
     ) -> Signed:
         """Sign a type 0 or type 2 transaction given by its fields (specs/payloads.md)."""
-        return await self.payload(key, {"kind": "evm_transaction", "transaction": dict(transaction)}, not_after)
+        return await self.payload(key, {"kind": "evm_transaction", "transaction": dict(transaction)}, not_after, path)
 
-    async def eip191(self, key: str, message: bytes, *, not_after: int | None = None) -> Signed:
+    async def eip191(
+        self, key: str, message: bytes, *, not_after: int | None = None, path: str | None = None
+    ) -> Signed:
         """Sign an EIP-191 personal message."""
-        return await self.payload(key, {"kind": "eip191", "message": b64url(message)}, not_after)
+        return await self.payload(key, {"kind": "eip191", "message": b64url(message)}, not_after, path)
 
-    async def solana_message(self, key: str, message: bytes, *, not_after: int | None = None) -> Signed:
+    async def solana_message(
+        self, key: str, message: bytes, *, not_after: int | None = None, path: str | None = None
+    ) -> Signed:
         """Sign a serialized Solana message (legacy or v0)."""
-        return await self.payload(key, {"kind": "solana_message", "message": b64url(message)}, not_after)
+        return await self.payload(key, {"kind": "solana_message", "message": b64url(message)}, not_after, path)
 
-    async def message(self, key: str, message: bytes, *, not_after: int | None = None) -> Signed:
+    async def message(
+        self, key: str, message: bytes, *, not_after: int | None = None, path: str | None = None
+    ) -> Signed:
         """Sign bytes; refused if they could be a Solana transaction and the key is one's.
 
         Ed25519 keys sign them as they are, ECDSA keys their SHA-256, BIP-340 keys their hash under the tag
         `Holdfast/message`.
         """
-        return await self.payload(key, {"kind": "message", "message": b64url(message)}, not_after)
+        return await self.payload(key, {"kind": "message", "message": b64url(message)}, not_after, path)
 
-    async def bitcoin_sighash(self, key: str, sighash: bytes, *, not_after: int | None = None) -> Signed:
+    async def bitcoin_sighash(
+        self, key: str, sighash: bytes, *, not_after: int | None = None, path: str | None = None
+    ) -> Signed:
         """Sign the 32-byte hash of a Taproot key-path spend (BIP-341) blindly, under the key's output key."""
-        return await self.payload(key, {"kind": "bitcoin_sighash", "sighash": b64url(sighash)}, not_after)
+        return await self.payload(key, {"kind": "bitcoin_sighash", "sighash": b64url(sighash)}, not_after, path)
 
-    async def digest(self, key: str, digest: bytes, *, not_after: int | None = None) -> Signed:
+    async def digest(self, key: str, digest: bytes, *, not_after: int | None = None, path: str | None = None) -> Signed:
         """Sign 32 bytes blindly; policies refuse it unless they say otherwise."""
-        return await self.payload(key, {"kind": "digest", "digest": b64url(digest)}, not_after)
+        return await self.payload(key, {"kind": "digest", "digest": b64url(digest)}, not_after, path)
 
-    async def payload(self, key: str, value: Mapping[str, Any], not_after: int | None = None) -> Signed:
-        """Sign any payload kind given as its JSON body.
+    async def payload(
+        self, key: str, value: Mapping[str, Any], not_after: int | None = None, path: str | None = None
+    ) -> Signed:
+        """Sign any payload kind given as its JSON body; `path` names a child of the key, such as m/0/5.
 
         Raises CallerError before anything is sent if the payload is malformed; VerificationError
         (`verify.signature`, `verify.transaction`, `verify.resource`) if the answer is not a signature of
         the certified key over exactly this payload.
         """
         certified = await self._keys.certified(key)
-        body = canonical_json(dict(value) | ({"not_after": not_after} if not_after is not None else {}))
+        common = {"not_after": not_after, "path": path}
+        body = canonical_json(dict(value) | {name: given for name, given in common.items() if given is not None})
         certificate = certified.certificate
         payload = parse_sign_body(body, certificate.usage, certificate.spec)
-        path = f"/v1/keys/{key}/sign"
-        token = self._caller.token("POST", path, act="sign", resource=certified.resource, body=body)
-        answer = await self._caller.send("POST", path, token=token, body=body)
+        child_of(certificate, payload.path)
+        url = f"/v1/keys/{key}/sign"
+        token = self._caller.token("POST", url, act="sign", resource=certified.resource, body=body)
+        answer = await self._caller.send("POST", url, token=token, body=body)
         return checked_signature(answer, certified, payload, request_id=request_id_of(token))
 
 
@@ -128,15 +146,17 @@ def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *,
         "kind": str(payload.kind),
         "request_id": request_id.hex(),
         "signers": _slots(answer.get("signers"), certified),
+        "path": format_path(payload.path) if payload.path else None,
     }
+    signer = child_of(certified.certificate, payload.path).facts
     if certified.certificate.spec == "ed25519":
         assert payload.message is not None
-        return Signed(**facts, ed25519=check_ed25519(signature, certified.public_key, payload.message))
+        return Signed(**facts, ed25519=check_ed25519(signature, signer.public_key, payload.message))
     if certified.certificate.spec == SCHNORR:
         assert payload.message is not None
-        return Signed(**facts, bip340=check_bip340(signature, verification_key(certified.certificate), payload.message))
+        return Signed(**facts, bip340=check_bip340(signature, verification_key(signer), payload.message))
     assert payload.digest is not None
-    ecdsa = check_ecdsa(signature, certified.public_key, payload.digest)
+    ecdsa = check_ecdsa(signature, signer.public_key, payload.digest)
     if payload.kind != "evm_transaction":
         return Signed(**facts, ecdsa=ecdsa)
     raw = signed_transaction(payload, ecdsa.r, ecdsa.s, ecdsa.y_parity)

@@ -8,6 +8,7 @@ from kms.routes import (
     audit,
     collateral,
     decrypt,
+    derive,
     encrypt,
     evidence,
     health,
@@ -29,7 +30,7 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
     for module in (
         root, roster, nodes, evidence, collateral, registry,
         agents, policies,
-        keys, key, public_key, key_state,
+        keys, key, public_key, derive, key_state,
         sign, verify, encrypt, decrypt,
         audit, health,
     )

@@ -53,6 +53,8 @@ class SignBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     not_after: int | msgspec.UnsetType = msgspec.UNSET
     """Unix seconds after which nodes must not execute the request."""
+    path: str | msgspec.UnsetType = msgspec.UNSET
+    """The child key that signs, such as m/0/5."""
 
 
 class EvmTransactionBody(SignBody, frozen=True, tag="evm_transaction"):

@@ -31,6 +31,7 @@ async def sign(context: Context) -> Answer:
     certificate = key.certificate
     payload = parse_sign_body(context.body, certificate.usage, certificate.spec)
     check_sign_body(context.body)
+    key = key.child(payload.path)
     if payload.not_after is not None and payload.not_after < context.gateway.fleet.clock():
         raise RequestError("the request's not_after has passed", code="request.not-after")
 

@@ -50,9 +50,9 @@ async def verify(context: Context) -> Answer:
     key = await visible_key(context)
     context.gateway.admissions.require_resource(context.caller, key.key, key.resource)
     request = read_body(context.body, VerifyRequest)
-    certificate = key.certificate
     body = canonical_json(parse_json(context.body)["payload"])
-    payload = parse_sign_body(body, certificate.usage, certificate.spec)
+    payload = parse_sign_body(body, key.certificate.usage, key.certificate.spec)
+    certificate = key.child(payload.path).certificate
     if payload.message is not None and certificate.spec == SCHNORR:
         valid = _bip340(request.signature, verification_key(certificate), payload.message)
     elif payload.message is not None:

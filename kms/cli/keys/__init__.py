@@ -1,4 +1,4 @@
-"""`kms keys`: create, list, show, disable, enable."""
+"""`kms keys`: create, list, show, derive, disable, enable."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ VERBS = {
     "create": ("kms.cli.keys.create:create", "Have the nodes generate a key."),
     "list": ("kms.cli.keys.list:list_", "List the keys."),
     "show": ("kms.cli.keys.show:show", "Show one key."),
+    "derive": ("kms.cli.keys.derive:derive", "Show a child key and its address."),
     "disable": ("kms.cli.keys.state:disable", "Stop every use of a key."),
     "enable": ("kms.cli.keys.state:enable", "Allow use of a key again."),
 }
@@ -17,4 +18,4 @@ VERBS = {
 
 @click.group(cls=LazyGroup, verbs=VERBS)
 def keys() -> None:
-    """Create, list, show, disable and enable keys."""
+    """Create, list, show, derive, disable and enable keys."""

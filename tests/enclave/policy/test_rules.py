@@ -26,6 +26,7 @@ FULL: list[dict[str, Any]] = [
         agents=[AGENT, an_id("opr", 3)],
         keys=[KEY],
         kinds=sorted(KINDS),
+        paths=["m", "m/0/2147483647"],
         evm={
             "chain_ids": [1, 10],
             "recipients": [TO, OTHER],
@@ -122,6 +123,15 @@ WRONG: list[Any] = [
     allow(kinds=["digest"], digest=True),
     allow(kinds=["digest"], digest="deny"),
     allow(kinds=EVM, plaintext_to_gateway="allow"),
+    allow(kinds=EVM, paths=[]),
+    allow(kinds=EVM, paths=["m/0", "m/0"]),
+    allow(kinds=EVM, paths=["0/1"]),
+    allow(kinds=EVM, paths=["m/0'"]),
+    allow(kinds=EVM, paths=["m/01"]),
+    allow(kinds=EVM, paths=["m" + "/0" * 17]),
+    allow(kinds=EVM, paths="m/0"),
+    allow(kinds=["decrypt"], paths=["m/0"]),
+    deny(kinds=["decrypt"], paths=["m/0"]),
     allow(kinds=["message"], time={"from": "09:00"}),
     allow(kinds=["message"], time={"from": "9:00", "to": "10:00"}),
     allow(kinds=["message"], time={"from": "24:00", "to": "10:00"}),
@@ -164,7 +174,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner),
     max_leaves=6,
 )
-MEMBERS = st.sampled_from(["name", "effect", "agents", "keys", "kinds", "evm", "solana", "time", "digest"])
+MEMBERS = st.sampled_from(["name", "effect", "agents", "keys", "kinds", "evm", "solana", "time", "digest", "paths"])
 
 
 @given(st.dictionaries(MEMBERS, json_values), st.sampled_from(["allow", "deny"]))
