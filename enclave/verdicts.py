@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attestation.collateral import Collateral
+from attestation.collateral_origin import vouched
 from attestation.errors import CodedError, CollateralError, CollateralMissingError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.verifier import Verifier
@@ -38,6 +39,9 @@ EVIDENCE_S_MAX = 24 * 3600
 
 ASSEMBLER_EVIDENCE_S_MAX = 3600
 """Seconds evidence of an assembler counts: it holds whole keys while it works."""
+
+COLLATERAL_ITEMS_MAX = 512
+"""Documents a node takes and holds: a handful per platform family and one certificate per machine of 64 slots."""
 
 CLOCK_SKEW_S_MAX = 5
 """Seconds by which a verified registry checkpoint may lie ahead of this node's clock before it stops working."""
@@ -143,11 +147,16 @@ class VerdictTable:
     def offer_collateral(self, blobs: list[bytes], now: int) -> bool:
         """Merge newer collateral and judge again; returns whether anything changed.
 
-        Nobody vouches for the bearer, so collateral that breaks a verdict by being malformed or wrongly signed
-        is refused whole (CollateralError); one that revokes, by whatever verifies, is taken.
+        Nobody vouches for the bearer, so what the roster's roots did not sign is left out: kept, a forged
+        document with a later date would keep out the genuine ones for good.  Collateral that breaks a verdict
+        by being malformed or wrongly signed is refused whole; one that revokes, by whatever verifies, is taken.
+
+        Raises CollateralError, also if nothing of it is signed under the roots.
         """
-        offered = Collateral.of(*blobs)
+        offered = self._genuine(Collateral.of(*blobs), now)
         merged = offered if self.collateral is None else self.collateral.merged(offered)
+        if _size(merged) > COLLATERAL_ITEMS_MAX:
+            raise CollateralError(f"expected at most {COLLATERAL_ITEMS_MAX} documents", code="collateral.too-large")
         if self.collateral is not None and merged.digest == self.collateral.digest:
             return False
         trusted = [row for row in self._rows.values() if row.result == TRUSTED]
@@ -183,6 +192,15 @@ class VerdictTable:
         self._check_clock(now)
 
     # --- inside --------------------------------------------------------------------------------------
+
+    def _genuine(self, offered: Collateral, now: int) -> Collateral:
+        if _size(offered) > COLLATERAL_ITEMS_MAX:
+            raise CollateralError(f"expected at most {COLLATERAL_ITEMS_MAX} documents", code="collateral.too-large")
+        held = self.collateral.certificates if self.collateral is not None else ()
+        genuine = vouched(offered, self._verifier.roots, now, also=held)
+        if _size(genuine) == 0 < _size(offered):
+            raise CollateralError("nothing of it is signed under the roster's roots", code="collateral.signer")
+        return genuine
 
     def _verified(self, data: bytes, now: int, age_s_max: int) -> RegistrySnapshot:
         terms = self._roster.proof_of_cloud
@@ -264,6 +282,11 @@ _HINTS = {
     STALE: "present fresh evidence, collateral and registry to this node",
     UNAVAILABLE: "present evidence, collateral and the registry to this node",
 }
+
+
+def _size(collateral: Collateral) -> int:
+    parts = (collateral.tcb_infos, collateral.identities, collateral.crls, collateral.certificates)
+    return sum(len(part) for part in parts)
 
 
 def _result_of(error: CodedError) -> str:

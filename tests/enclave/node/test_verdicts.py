@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from attestation.simulated.certificates import Issuer, end_entity, new_root
 from attestation.simulated.tcb import TcbClaims
 from enclave.certificate import KeyCertificate
 from enclave.verdicts import ASSEMBLER_EVIDENCE_S_MAX, EVIDENCE_S_MAX, NONCE_S, NONCES_MAX
@@ -16,6 +18,12 @@ from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World, message_body
 
 BODY = message_body(b"x")
+
+
+def _leaves(issuer: Issuer, count: int) -> list[bytes]:
+    """Certificates of one issuer."""
+    key = issuer.key.public_key()
+    return [end_entity(issuer, f"number {number}", key).public_bytes(Encoding.DER) for number in range(count)]
 
 
 def row(world: World, verifier: str, peer: str) -> PeerVerdict:
@@ -386,6 +394,32 @@ def test_collateral_that_an_unknown_authority_signed_breaks_nothing(ready: World
     forged = CollateralRequest(blobs=other.collateral(ready.now + 3600))
     ready.now += 7200
     assert code_of(ready.call, "node-1", "collateral", forged).startswith("collateral.")
+    assert row(ready, "node-1", "node-2").result == "trusted"
+
+
+def test_forged_collateral_does_not_keep_out_the_genuine(world: World, tmp_path: Any) -> None:
+    """Offered first and dated far ahead, it is neither taken nor stored, so it keeps nothing out."""
+    from attestation.simulated.authority import Authority
+
+    world.start()
+    forged = CollateralRequest(blobs=Authority.create(tmp_path / "other").collateral(world.now + 600_000_000))
+    assert code_of(world.call, "node-1", "collateral", forged) == "collateral.signer"
+    mixed = CollateralRequest(blobs=[*forged.blobs, *world.authority.collateral(world.now)])
+    world.call("node-1", "collateral", mixed)
+    world.push()
+    assert world.call("node-1", "present", world.evidence("node-2", "node-1")).result == "trusted"
+    world.stop("node-1")
+    world.start("node-1")
+    assert world.call("node-1", "present", world.evidence("node-2", "node-1")).result == "trusted"
+
+
+def test_collateral_is_bounded(ready: World) -> None:
+    """One offer is bounded before its signatures are looked at, and so is what the vendor signed over many offers."""
+    many = CollateralRequest(blobs=_leaves(new_root(), 513))
+    assert code_of(ready.call, "node-1", "collateral", many) == "collateral.too-large"
+    ready.call("node-1", "collateral", CollateralRequest(blobs=_leaves(ready.authority.root, 256)))
+    more = CollateralRequest(blobs=_leaves(ready.authority.root, 256))
+    assert code_of(ready.call, "node-1", "collateral", more) == "collateral.too-large"
     assert row(ready, "node-1", "node-2").result == "trusted"
 
 
