@@ -41,7 +41,8 @@ class Collateral:
     @classmethod
     def of(cls, *blobs: bytes) -> Collateral:
         """Read blobs, each one of: a JSON bundle (`QuoteCollateralV3` names, or made by `to_bundle`),
-        `{"tcbInfo", "signature"}`, `{"enclaveIdentity", "signature"}`, PEM certificates and CRLs, one DER certificate or CRL.
+        `{"tcbInfo", "signature"}`, `{"enclaveIdentity", "signature"}`, PEM certificates and CRLs, one DER
+        certificate or CRL.
 
         Raises CollateralError (`collateral.malformed`, `collateral.unknown-format`, `collateral.too-large`).
         """

@@ -17,6 +17,7 @@ VERBS = {
     "inspect": "Show what a piece of evidence says, without verifying it.",
     "fetch": "Fill a directory with current collateral; the only verb that uses the network.",
     "bundle": "Write the collateral of a directory as one file.",
+    "release": "Sign release manifests, and show what they say and who signed them.",
     "registry": "Keep, sign, serve and check a registry of platforms in known clouds.",
 }
 """Verb to its one-line help; each is loaded only when used, so that start-up stays quick."""

@@ -17,6 +17,8 @@ from attestation.errors import AttestationError, DocumentError, PolicyError
 from attestation.instant import parse_instant
 from attestation.limits import BLOB_BYTES_MAX, TIME_MAX
 from attestation.policy import AppraisalPolicy
+from attestation.release.keys import read_public_key
+from attestation.release.manifest import ReleaseManifest
 from attestation.roots import Roots
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")
@@ -92,6 +94,36 @@ def read_roots(paths: tuple[Path, ...]) -> Roots:
         return Roots.of(read_file(path) for path in paths)
     except AttestationError as error:
         raise click.UsageError(f"--root: {error}") from None
+
+
+def read_public_keys(paths: tuple[Path, ...]) -> tuple[bytes, ...]:
+    """Raw Ed25519 public keys of these files, each once."""
+    try:
+        keys = tuple(dict.fromkeys(read_public_key(read_file(path)) for path in paths))
+    except DocumentError as error:
+        raise click.UsageError(str(error)) from None
+    if len(keys) != len(paths):
+        raise click.UsageError("the same public key is given twice")
+    return keys
+
+
+def read_release(
+    path: Path | None, key_paths: tuple[Path, ...], threshold: int | None, now: int
+) -> ReleaseManifest | AttestationError | None:
+    """The release manifest of `path`, or why it does not count: too few signatures, or not in force."""
+    if path is None:
+        if key_paths or threshold:
+            raise click.UsageError("--release-key and --release-threshold go with --release")
+        return None
+    keys = read_public_keys(key_paths)
+    if not keys:
+        raise click.UsageError("--release needs the makers' keys: --release-key")
+    if threshold is not None and threshold > len(keys):
+        raise click.UsageError(f"--release-threshold {threshold} cannot be reached with {len(keys)} keys")
+    try:
+        return ReleaseManifest.open(read_file(path), keys=keys, threshold=threshold or len(keys), now=now)
+    except DocumentError as error:
+        return error
 
 
 def current_time() -> int:
