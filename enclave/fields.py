@@ -139,10 +139,18 @@ class Fields:
             self.refuse(f"expected a list of {low} to {high} items", name)
         return value
 
-    def texts(self, name: str, *, low: int = 0, high: int, default: Any = _REQUIRED) -> tuple[str, ...]:
-        """A list of distinct short texts."""
+    def texts(
+        self,
+        name: str,
+        *,
+        low: int = 0,
+        high: int,
+        default: Any = _REQUIRED,
+        characters_max: int = TEXT_CHARACTERS_MAX,
+    ) -> tuple[str, ...]:
+        """A list of distinct texts of 1 to `characters_max` characters."""
         values = self.items(name, low=low, high=high, default=default)
-        if not all(isinstance(item, str) and 1 <= len(item) <= TEXT_CHARACTERS_MAX for item in values):
+        if not all(isinstance(item, str) and 1 <= len(item) <= characters_max for item in values):
             self.refuse("expected texts", name)
         if len(set(values)) != len(values):
             self.refuse("expected distinct texts", name)

@@ -8,7 +8,7 @@ Used alike by nodes, clients and auditors, in this order:
 4. its report data is the hash of identity and nonces;
 5. the appraisal policy accepts it, and each register named for the slot holds an allowed value;
 6. the measured configuration names this cluster;
-7. the machine is the one the roster commits to for the slot;
+7. the machine is the one the roster commits to for the slot, and for no other slot;
 8. proof of cloud: the registry lists it, unrevoked, in a verified and current snapshot.
 """
 
@@ -21,10 +21,11 @@ from attestation.collateral import Collateral
 from attestation.errors import EvidenceError, StatementError
 from attestation.evidence import Claims, Tee
 from attestation.proof_of_cloud.platform_id import PlatformId
-from attestation.proof_of_cloud.policy import ProofOfCloudPolicy, check_platform
+from attestation.proof_of_cloud.policy import Placement, ProofOfCloudPolicy, check_platform
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.verdict import Outcome
 from attestation.verifier import Verifier
+from enclave.diversity import VENDORS, NodeFacts
 from enclave.evidence_binding import nonce_root, report_data
 from enclave.roster import Roster, SlotEntry
 from enclave.wire import Identity, Presentation
@@ -44,12 +45,14 @@ class PeerStanding:
     claims: Claims
     platform_id: PlatformId
     valid_until: int
+    facts: NodeFacts
+    """What the node has in common with others, for the roster's diversity terms."""
 
 
 def verifier_for(roster: Roster) -> Verifier:
-    """The verifier with the roots this roster admits: the simulated one if it names it, else the vendors'."""
-    if roster.simulated_root is not None:
-        return Verifier.with_root(roster.simulated_root)
+    """The verifier with the roots this roster admits: the simulated ones if it names any, else the vendors'."""
+    if roster.simulated_roots:
+        return Verifier.with_root(*roster.simulated_roots)
     return Verifier.production()
 
 
@@ -81,13 +84,23 @@ def check_presentation(
         raise StatementError("evidence names no machine", code="proof-of-cloud.absent")
     if platform.commitment != slot.platform:
         _refuse("platform", f"expected the machine the roster commits to for {slot.slot}, found another")
-    vouched_until = _check_registry(snapshot, platform, slot, roster, now)
+    if any(entry.platform == slot.platform for entry in roster.slots if entry is not slot):
+        raise StatementError(f"the machine of {slot.slot} stands in two slots", code="proof-of-cloud.duplicate")
+    placement = _check_registry(snapshot, platform, slot, roster, now)
     return PeerStanding(
         slot=slot.slot,
         identity=identity,
         claims=claims,
         platform_id=platform,
-        valid_until=min(claims.valid_until, vouched_until, now + EVIDENCE_AGE_S_MAX),
+        valid_until=min(claims.valid_until, placement.valid_until, now + EVIDENCE_AGE_S_MAX),
+        facts=NodeFacts(
+            slot=slot.slot,
+            platform=str(platform),
+            operator=slot.operator,
+            provider=placement.provider,
+            region=placement.region,
+            vendor=VENDORS[claims.tee],
+        ),
     )
 
 
@@ -124,8 +137,10 @@ def _check_configuration(claims: Claims, roster: Roster) -> None:
         _refuse("configuration", f"register {register} does not hold this cluster's id")
 
 
-def _check_registry(snapshot: RegistrySnapshot, platform: PlatformId, slot: SlotEntry, roster: Roster, now: int) -> int:
-    """Until when (Unix seconds) the registry vouches for the machine."""
+def _check_registry(
+    snapshot: RegistrySnapshot, platform: PlatformId, slot: SlotEntry, roster: Roster, now: int
+) -> Placement:
+    """Where the registry says the machine stands, and until when it vouches for that."""
     terms = roster.proof_of_cloud
     if not snapshot.verified:
         # A node verifies each snapshot once, when it arrives; age is checked again below each time.
@@ -137,7 +152,7 @@ def _check_registry(snapshot: RegistrySnapshot, platform: PlatformId, slot: Slot
         providers=frozenset({domain["provider"]} if "provider" in domain else ()),
         regions=frozenset({domain["region"]} if "region" in domain else ()),
     )
-    return check_platform(snapshot, platform, policy=policy, now=now).valid_until
+    return check_platform(snapshot, platform, policy=policy, now=now)
 
 
 def _refuse(code: str, detail: str, *, hint: str | None = None) -> NoReturn:

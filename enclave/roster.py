@@ -15,9 +15,10 @@ from enum import StrEnum
 from typing import Any
 
 from attestation.canonical import canonical_json
-from attestation.envelope import Envelope, b64url, key_id
+from attestation.envelope import Envelope, b64url, b64url_decode, key_id
 from attestation.errors import CodedError, DocumentError
 from attestation.policy import AppraisalPolicy
+from enclave.diversity import DiversityTerms, diversity_payload, read_diversity
 from enclave.fields import Fields
 from enclave.roster_rules import check_development, check_production, check_unique
 from enclave.roster_slots import (
@@ -41,6 +42,9 @@ OPERATORS_MAX = 64
 
 CERTIFICATE_BYTES_MAX = 8192
 """Largest simulated root certificate in bytes (DER)."""
+
+SIMULATED_ROOTS_MAX = 5
+"""Most simulated roots: Intel, three AMD products, Nitro."""
 
 QUORUM_ACTIONS = ("roster", "agent", "policy", "key-state")
 """Actions with a quorum of their own; absent ones take `quorum_default`."""
@@ -89,8 +93,9 @@ class Roster:
     appraisal: Mapping[str, Any]
     """AppraisalPolicy in its file format."""
     proof_of_cloud: ProofOfCloudTerms
-    simulated_root: bytes | None = None
-    """DER of the simulated authority's root; development only."""
+    diversity: DiversityTerms = field(default_factory=DiversityTerms)
+    simulated_roots: tuple[bytes, ...] = ()
+    """DER of the simulated authority's roots, one per vendor or product; development only."""
     limits: Mapping[str, int] = field(default_factory=dict)
     cluster: bytes | None = None
     """Cluster id, from version 2 on."""
@@ -140,7 +145,8 @@ class Roster:
             quorum=_read_quorum(fields.fields("quorum")),
             appraisal=fields.mapping("appraisal", high=64),
             proof_of_cloud=read_proof_of_cloud(fields.fields("proof_of_cloud")),
-            simulated_root=_read_simulated_root(fields),
+            diversity=read_diversity(fields),
+            simulated_roots=_read_simulated_roots(fields),
             limits=_read_limits(fields),
             cluster=fields.hexadecimal("cluster", size=32) if version > 1 else None,
             previous=fields.hexadecimal("previous", size=32) if version > 1 else None,
@@ -173,7 +179,8 @@ class Roster:
             "quorum": dict(self.quorum),
             "appraisal": dict(self.appraisal),
             "proof_of_cloud": proof_of_cloud_payload(self.proof_of_cloud),
-            "simulated_root": None if self.simulated_root is None else b64url(self.simulated_root),
+            **diversity_payload(self.diversity),
+            "simulated_roots": [b64url(root) for root in self.simulated_roots],
             "limits": dict(self.limits),
         }
         if self.version > 1:
@@ -259,13 +266,16 @@ def _malformed(detail: str) -> CodedError:
     return DocumentError(detail, code="roster.malformed")
 
 
-def _read_simulated_root(fields: Fields) -> bytes | None:
-    if fields.optional_null("simulated_root"):
-        return None
-    root = fields.base64("simulated_root", size_max=CERTIFICATE_BYTES_MAX)
-    if not root:
-        fields.refuse("expected a certificate or null", "simulated_root")
-    return root
+def _read_simulated_roots(fields: Fields) -> tuple[bytes, ...]:
+    roots = []
+    for text in fields.texts("simulated_roots", high=SIMULATED_ROOTS_MAX, characters_max=2 * CERTIFICATE_BYTES_MAX):
+        try:
+            roots.append(b64url_decode(text))
+        except DocumentError as error:
+            fields.refuse(error.detail, "simulated_roots")
+        if not 0 < len(roots[-1]) <= CERTIFICATE_BYTES_MAX:
+            fields.refuse(f"expected certificates of at most {CERTIFICATE_BYTES_MAX} bytes", "simulated_roots")
+    return tuple(roots)
 
 
 def _read_operator(fields: Fields) -> OperatorEntry:

@@ -42,7 +42,7 @@ def check_production(roster: Roster) -> None:
     """Nothing that exists for development, no decision by one signature; raises `roster.production`."""
     appraisal = roster.appraisal_policy
     facts = (
-        (roster.simulated_root is None, "a simulated root"),
+        (not roster.simulated_roots, "a simulated root"),
         (appraisal.allowed_roots <= VENDOR_ROOTS, "a root that is not a vendor's"),
         (not appraisal.allow_debug, "debug enclaves"),
         (not appraisal.allow_zero_measurements, "unmeasured enclaves"),
@@ -58,7 +58,7 @@ def check_production(roster: Roster) -> None:
 
 def check_development(roster: Roster) -> None:
     """A root is only pinned where the appraisal admits it; raises `roster.malformed`."""
-    if roster.simulated_root is not None and "simulated" not in roster.appraisal_policy.allowed_roots:
+    if roster.simulated_roots and "simulated" not in roster.appraisal_policy.allowed_roots:
         raise DocumentError("a simulated root is given but the appraisal refuses it", code="roster.malformed")
 
 

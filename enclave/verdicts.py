@@ -17,6 +17,7 @@ from attestation.collateral_origin import vouched
 from attestation.errors import CodedError, CollateralError, CollateralMissingError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.verifier import Verifier
+from enclave.diversity import NodeFacts
 from enclave.errors import CallerError, RefusedError, VerdictError
 from enclave.identity import PURPOSE
 from enclave.presentation import PeerStanding, check_presentation
@@ -91,6 +92,13 @@ class VerdictTable:
         """The attested keys of a slot that is trusted now; raises as `require` does."""
         self.require([slot], now, evidence_s_max=evidence_s_max)
         return self._rows[slot].presentation.identity
+
+    def facts(self, slots: Iterable[str], now: int) -> list[NodeFacts]:
+        """What is established of slots that are all trusted now; raises as `require` does."""
+        slots = list(slots)
+        self.require(slots, now)
+        standings = (self._rows[slot].standing for slot in slots)
+        return [standing.facts for standing in standings if standing is not None]
 
     def row(self, slot: str, now: int) -> PeerVerdict:
         """One row as others may see it."""

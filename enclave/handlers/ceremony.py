@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from enclave.authorise import authorise_order
+from enclave.diversity import check_diversity
 from enclave.errors import CallerError, VerdictError
 from enclave.ids import check_id
 from enclave.key_order import KeyOrder
@@ -18,7 +19,7 @@ PURPOSE = b"ceremony"
 
 
 def start(node: NodeState, _connection: int, request: CeremonyStart, now: int) -> CeremonyMessage:
-    """Round 1: verify the order and its participants, then commit to a polynomial."""
+    """Round 1: verify the order, its participants and what they have in common, then commit to a polynomial."""
     token = authorise_order(node, request.token, request.body, now)
     if request.kind != "dkg":
         raise CallerError("expected ceremony kind dkg", code="ceremony.kind")
@@ -31,7 +32,7 @@ def start(node: NodeState, _connection: int, request: CeremonyStart, now: int) -
     if not set(order.assemblers) <= set(order.nodes):
         # An assembler judges requests by its own record of the key, which only holders have.
         raise CallerError("expected assemblers among the key's nodes", code="order.assemblers")
-    node.verdicts.require(order.nodes, now)
+    check_diversity(node.verdicts.facts(order.nodes, now), node.roster.diversity, order.shares_needed)
     node.ledger.take(PURPOSE, token.request_id, expires_at=token.expires_at, now=now)
     return node.ceremonies.start(
         session=request.session,

@@ -1,7 +1,7 @@
 """The cluster file: where a cluster is and what to pin.  It is the root of a client's trust.
 
 `cluster.json` holds the gateway's URL, the cluster id (SHA-256 of the first roster), optionally the
-roster itself, and for development clusters the simulated root.  Get it from the operator, not from
+roster itself, and for development clusters the simulated roots.  Get it from the operator, not from
 the gateway.  Relative paths are relative to the file.
 """
 
@@ -17,7 +17,7 @@ from attestation.errors import DocumentError
 from kms.client.errors import ConfigurationError
 from kms.client.trust import TrustAnchors
 
-_KNOWN = frozenset({"url", "cluster_id", "roster", "simulated_root", "operator", "defaults"})
+_KNOWN = frozenset({"url", "cluster_id", "roster", "simulated_roots", "operator", "defaults"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,22 +54,28 @@ class ClusterFile:
             raise _error(f"expected url, cluster_id and optionally {', '.join(sorted(_KNOWN))} in {path}")
         try:
             cluster_id = bytes.fromhex(value["cluster_id"])
-            simulated = value.get("simulated_root")
-            root = b64url_decode(simulated) if simulated is not None else None
+            roots = _certificates(value.get("simulated_roots", []))
         except (TypeError, ValueError, DocumentError):
-            raise _error(f"expected a hex cluster_id and a base64url simulated_root in {path}") from None
+            raise _error(f"expected a hex cluster_id and a list of base64url simulated_roots in {path}") from None
         operator = value.get("operator") or {}
         defaults = value.get("defaults") or {}
         roster = _path(path, value.get("roster"))
         return cls(
             path=path,
             url=_string(path, value["url"]),
-            trust=TrustAnchors(cluster_id=cluster_id, simulated_root=root, roster=_bytes(roster)),
+            trust=TrustAnchors(cluster_id=cluster_id, simulated_roots=roots, roster=_bytes(roster)),
             operator=_string(path, operator["id"]) if "id" in operator else None,
             operator_key=_path(path, operator.get("key")),
             default_policy=_string(path, defaults["policy"]) if "policy" in defaults else None,
             default_agent_key=_path(path, defaults.get("agent_key")),
         )
+
+
+def _certificates(value: Any) -> tuple[bytes, ...]:
+    """Raises TypeError or DocumentError."""
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return tuple(b64url_decode(item) for item in value)
 
 
 def _path(base: Path, value: Any) -> Path | None:

@@ -15,8 +15,8 @@ class TrustAnchors:
 
     cluster_id: bytes
     """SHA-256 of the canonical first roster, 32 bytes."""
-    simulated_root: bytes | None = None
-    """DER certificate of a development cluster's simulated root; None accepts vendors' roots only."""
+    simulated_roots: tuple[bytes, ...] = ()
+    """DER certificates of a development cluster's simulated roots; none accepts vendors' roots only."""
     roster: bytes | None = None
     """A roster envelope the client already holds: the start of the signed chain to a newer one."""
 

@@ -2,7 +2,7 @@
 
 Steps (specs/client-verification.md):
  1. roster      its id is the pinned cluster id; its operators' quorum signed it
- 2. environment a simulated root counts only if the client pinned the very same one
+ 2. environment simulated roots count only if the client pinned the very same ones
  3. collateral  read as offered; the verifier checks its signatures and dates
  4. registry    the members' quorum signed it, it is fresh, and it is not older than one seen before
  5. nodes       each answers this client's own nonce; enclave.presentation checks the rest
@@ -23,6 +23,7 @@ from attestation.collateral import Collateral
 from attestation.envelope import Envelope, b64url, b64url_decode
 from attestation.errors import CodedError, DocumentError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
+from enclave.diversity import NodeFacts
 from enclave.presentation import PeerStanding, check_presentation, verifier_for
 from enclave.roster import Roster
 from enclave.wire import Presentation, decode_as
@@ -61,6 +62,11 @@ class ClusterView:
     def identities(self) -> dict[str, bytes]:
         """Slot -> identity key (Ed25519, 32 bytes) of every node whose evidence was verified."""
         return {slot: check.standing.identity.identity_key for slot, check in self.nodes.items() if check.standing}
+
+    @property
+    def facts(self) -> tuple[NodeFacts, ...]:
+        """What was established of every verified node, to tell what they have in common."""
+        return tuple(check.standing.facts for check in self.nodes.values() if check.standing)
 
     @property
     def valid_until(self) -> int:
@@ -116,9 +122,9 @@ async def fetch_roster(transport: Transport, trust: TrustAnchors) -> Roster:
             code="verify.cluster",
             hint="the URL belongs to another cluster, or the cluster was made anew",
         )
-    if roster.simulated_root != trust.simulated_root:
+    if roster.simulated_roots != trust.simulated_roots:
         raise VerificationError(
-            "the roster's simulated root is not the one this client pinned",
+            "the roster's simulated roots are not those this client pinned",
             code="verify.simulated-root",
             hint="development clusters are trusted through their own cluster file only",
         )

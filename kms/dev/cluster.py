@@ -27,7 +27,7 @@ from kms.dev.child import Child
 from kms.dev.configs import write_gateway_config, write_node_config
 from kms.dev.layout import Layout
 from kms.dev.lock import DirectoryLock
-from kms.dev.machines import Machines
+from kms.dev.machines import Machines, platform_id
 from kms.dev.ports import HOST, choose, require_free
 from kms.dev.readiness import wait_listening, wait_trusted, wait_verdict
 from kms.dev.trust_files import keep_fresh, restate, write_collateral
@@ -119,7 +119,7 @@ class DevCluster:
 
     async def revoke_platform(self, slot: str, reason: str = "revoked by the developer") -> None:
         """Enter a revocation of the slot's machine into the registry; the gateway carries it to the nodes."""
-        self.registry.revoke(self.authority.platform(slot).platform_id, reason, int(time.time()))
+        self.registry.revoke(platform_id(self.authority, slot), reason, int(time.time()))
         self.registry.write_snapshot(self.layout.snapshot)
 
     async def wait_trusted(self, *slots: str, timeout_s: float = 60.0) -> None:

@@ -35,7 +35,7 @@ def write_gateway_config(layout: Layout, port: int) -> Path:
             "listen": f"{HOST}:{port}",
             "data": str(layout.gateway),
             "roster": str(layout.roster),
-            "collateral": [str(layout.collateral)],
+            "collateral": [str(path) for path in sorted(layout.collateral.iterdir()) if not path.name.startswith(".")],
             "registry": str(layout.snapshot),
         },
     )

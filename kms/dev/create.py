@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 
 from attestation.canonical import canonical_json, parse_json
@@ -17,16 +18,17 @@ from attestation.envelope import b64url
 from attestation.proof_of_cloud.registry import Registry
 from attestation.simulated.authority import Authority
 from attestation.simulated.storage import write_private
+from enclave.diversity import Dimension, DiversityTerms
 from enclave.roster import Environment, OperatorEntry, Role, Roster
 from enclave.roster_slots import ProofOfCloudTerms, SlotEntry
 from kms.client.credentials import OperatorCredentials
 from kms.dev.layout import Layout
-from kms.dev.machines import MEASUREMENT
+from kms.dev.machines import MEASUREMENT, REGISTERS, kind, platform_id
 from kms.dev.ports import HOST, choose
 from kms.dev.trust_files import restate, write_collateral
 
-PROVIDERS = ("simulated-one", "simulated-two", "simulated-three")
-"""Made-up providers the machines are spread over, so that listings look like real ones."""
+PROVIDER = "simulated-cloud-{}"
+"""One made-up provider per machine: two of five shares may then reveal a key, as one provider holds one."""
 
 REGION = "simulated-region-1"
 
@@ -71,7 +73,7 @@ def write_cluster_file(layout: Layout, roster: Roster, *, operator: str, url: st
         "url": url or f"http://{HOST}",
         "cluster_id": roster.cluster_id.hex(),
         "roster": layout.roster.name,
-        "simulated_root": b64url(roster.simulated_root or b""),
+        "simulated_roots": [b64url(root) for root in roster.simulated_roots],
         "operator": {"id": operator, "key": layout.operator_key.name},
         "defaults": defaults,
     }
@@ -86,10 +88,10 @@ def set_cluster_file(layout: Layout, **changes: object) -> None:
 
 def _registry(directory: Path, authority: Authority, slots: list[str], now: int) -> Registry:
     registry = Registry.development(directory, now=now)
-    for number, slot in enumerate(slots):
+    for number, slot in enumerate(slots, start=1):
         registry.add_platform(
-            authority.platform(slot).platform_id,
-            provider=PROVIDERS[number % len(PROVIDERS)],
+            platform_id(authority, slot),
+            provider=PROVIDER.format(number),
             region=REGION,
             now=now,
         )
@@ -108,11 +110,11 @@ def _roster(
                 slot=slot,
                 url=f"tls://{HOST}:{port}",
                 operator=operator.issuer,
-                platform=authority.platform(slot).platform_id.commitment,
-                measurements={"mrtd": frozenset({MEASUREMENT.hex()})},
-                failure_domain={"provider": PROVIDERS[number % len(PROVIDERS)], "region": REGION},
+                platform=platform_id(authority, slot).commitment,
+                measurements={REGISTERS[kind(slot)]: frozenset({MEASUREMENT.hex()})},
+                failure_domain={"provider": PROVIDER.format(number), "region": REGION},
             )
-            for number, (slot, port) in enumerate(ports.items())
+            for number, (slot, port) in enumerate(ports.items(), start=1)
         ),
         operators=(
             OperatorEntry(
@@ -131,5 +133,13 @@ def _roster(
             level=1,
             max_age_s=SNAPSHOT_AGE_S_MAX,
         ),
-        simulated_root=authority.root_der,
+        diversity=DiversityTerms(
+            limits={
+                Dimension.PLATFORM: 1,
+                Dimension.VENDOR: max(Counter(kind(slot) for slot in ports).values()),
+            },
+            # One developer runs every node, and says so.
+            accept_common=frozenset({Dimension.OPERATOR}),
+        ),
+        simulated_roots=tuple(authority.roots()),
     )

@@ -22,7 +22,7 @@ from kms.dev.demo_steps.stage import Stage, SurpriseError
 async def play(stage: Stage) -> None:
     """The whole demonstration."""
     with tempfile.TemporaryDirectory(prefix="holdfast-demo-") as directory:
-        stage.act("A cluster: five nodes in simulated TDX machines, a registry, a gateway")
+        stage.act("A cluster: five nodes in simulated machines (three TDX, two SEV-SNP), a registry, a gateway")
         started = time.monotonic()
         async with DevCluster(Path(directory) / "dev", progress=stage.note) as cluster:
             stage.fact("ready", f"after {time.monotonic() - started:.1f} s, every node verified every other")

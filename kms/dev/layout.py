@@ -53,8 +53,8 @@ class Layout:
 
     @property
     def collateral(self) -> Path:
-        """Fresh collateral, as the gateway reads it."""
-        return self.authority / "collateral.json"
+        """Fresh collateral of both vendors, one document per file, as the gateway reads it."""
+        return self.authority / "collateral"
 
     @property
     def gateway(self) -> Path:

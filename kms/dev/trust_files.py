@@ -1,4 +1,4 @@
-"""The two files that age: the registry's snapshot and the vendor's collateral, restated while the cluster runs."""
+"""What ages: the registry's snapshot and the vendors' collateral, restated while the cluster runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from attestation.errors import CodedError
 from attestation.proof_of_cloud.registry import Registry
 from attestation.simulated.authority import Authority
-from attestation.simulated.storage import write_private
+from attestation.simulated.storage import private_directory, write_private
 from kms.dev.layout import Layout
 
 RESTATE_EVERY_S = 3600
@@ -20,8 +20,11 @@ LOOK_EVERY_S = 20.0
 
 
 def write_collateral(authority: Authority, layout: Layout) -> None:
-    """Issue collateral dated now."""
-    write_private(layout.collateral, authority.collateral(int(time.time()))[0])
+    """Issue collateral dated now: always the same files, each replaced as a whole."""
+    private_directory(layout.collateral)
+    for number, blob in enumerate(authority.collateral(int(time.time()))):
+        suffix = "json" if blob.startswith(b"{") else "der"
+        write_private(layout.collateral / f"{number:02}.{suffix}", blob)
 
 
 def restate(registry: Registry, layout: Layout) -> None:

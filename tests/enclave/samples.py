@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from enclave.diversity import Dimension, DiversityTerms
 from enclave.roster import Environment, OperatorEntry, ProofOfCloudTerms, Role, Roster, SlotEntry
 from enclave.signing_key import SigningKey
 
@@ -72,6 +73,7 @@ def a_roster(**changes: Any) -> Roster:
             level=1,
             max_age_s=86400,
         ),
+        "diversity": DiversityTerms(limits={Dimension.REGION: 5}, accept_common=frozenset({Dimension.PROVIDER})),
     }
     return Roster(**values | changes)
 

@@ -110,7 +110,7 @@ def make_world(directory: Path) -> World:
     roster = a_roster(
         slots=slots,
         appraisal={"allowed_roots": ["simulated"]},
-        simulated_root=authority.root_der,
+        simulated_roots=tuple(authority.roots()),
         proof_of_cloud=ProofOfCloudTerms(
             members=config.members,
             threshold=config.threshold,
@@ -225,6 +225,13 @@ def test_another_listed_machine_is_refused(world: World) -> None:
     assert code_of(lambda: world.check(world.present(platform=world.second))) == "presentation.platform"
 
 
+def test_a_machine_in_two_slots_is_refused(world: World) -> None:
+    """Row 105: a machine that the roster commits to twice is refused wherever it presents itself."""
+    first, second = world.roster.slots
+    world.roster = replace(world.roster, slots=(first, replace(second, platform=first.platform)))
+    assert code_of(lambda: world.check(world.present())) == "proof-of-cloud.duplicate"
+
+
 def test_a_machine_without_an_identifier_is_refused(world: World, tmp_path: Path) -> None:
     """Evidence whose hardware id is masked out names no machine."""
     authority = Authority.load(tmp_path / "authority")
@@ -253,7 +260,7 @@ def test_a_debug_machine_is_refused_by_the_appraisal(world: World) -> None:
 def test_a_roster_without_the_simulated_root_refuses_it(world: World) -> None:
     """The same evidence is worthless where only vendors' roots count, in verifier and policy alike."""
     presentation = world.present()
-    real = replace(world.roster, simulated_root=None, appraisal={})
+    real = replace(world.roster, simulated_roots=(), appraisal={})
     with pytest.raises(AttestationError):
         world.check(presentation, verifier=verifier_for(real))
     strict = replace(world.roster, appraisal={})

@@ -169,7 +169,7 @@ MEMBER = dict(list(POC.members.items())[:1])
 @pytest.mark.parametrize(
     "changes",
     [
-        {"simulated_root": b"\x30\x00"},
+        {"simulated_roots": (b"\x30\x00",)},
         {"appraisal": {"allowed_roots": ["intel", "simulated"]}},
         {"appraisal": {"allowed_roots": ["custom"]}},
         {"appraisal": {"allow_debug": True}},
@@ -278,9 +278,22 @@ DROP = object()
         ("proof_of_cloud/registry/freshness_key", ""),
         ("proof_of_cloud/max_age_s", 0),
         ("proof_of_cloud/level", -1),
-        ("simulated_root", ""),
-        ("simulated_root", 0),
-        ("simulated_root", DROP),
+        ("simulated_roots", DROP),
+        ("simulated_root", "MAA"),
+        ("diversity", None),
+        ("diversity", DROP),
+        ("diversity/0/dimension", "planet"),
+        ("diversity/0/max", 0),
+        ("diversity/0/max", True),
+        ("diversity/0/max", 65),
+        ("diversity/0/share", 1),
+        ("diversity", [{"dimension": "region", "max": 1}, {"dimension": "region", "max": 2}]),
+        ("diversity", [{"dimension": "platform", "max": 2}]),
+        ("accept_common", None),
+        ("accept_common", DROP),
+        ("accept_common", ["region"]),
+        ("accept_common", ["platform"]),
+        ("accept_common", ["operator", "operator"]),
         ("limits", {"x": -1}),
         ("limits", {"x": True}),
         ("extra", None),
@@ -292,17 +305,47 @@ def test_one_wrong_member_makes_a_roster_malformed(path: str, value: Any) -> Non
     assert refused(signed(edit(path, value))) == "roster.malformed"
 
 
-def test_an_empty_simulated_root_is_refused() -> None:
-    """A root is a certificate or null, also where the appraisal would accept simulated evidence."""
+@pytest.mark.parametrize(
+    "roots",
+    [
+        None,
+        "MAA",
+        [0],
+        [""],
+        ["MA="],
+        ["A" * 10924],
+        ["MAA", "MAA"],
+        ["MAA", "MAE", "MAI", "MAM", "MAQ", "MAU"],
+    ],
+)
+def test_malformed_simulated_roots_are_refused(roots: Any) -> None:
+    """Roots are at most five distinct certificates, also where the appraisal would accept simulated evidence."""
     payload = a_roster(appraisal={"allowed_roots": ["simulated"]}).payload()
-    assert Roster.parse(signed(payload))
-    assert refused(signed(payload | {"simulated_root": ""})) == "roster.malformed"
+    assert Roster.parse(signed(payload | {"simulated_roots": ["MAA", "MAE", "MAI", "MAM", "MAQ"]}))
+    assert refused(signed(payload | {"simulated_roots": roots})) == "roster.malformed"
+
+
+def test_simulated_roots_keep_their_order() -> None:
+    """One root per vendor is read back as it was signed; none at all is fine, too."""
+    several = a_roster(simulated_roots=(b"2", b"1"), appraisal={"allowed_roots": ["simulated"]})
+    assert Roster.parse(signed(several.payload())).simulated_roots == (b"2", b"1")
+    assert Roster.parse(signed(a_roster(appraisal={"allowed_roots": ["simulated"]}).payload())).simulated_roots == ()
 
 
 def test_a_simulated_root_needs_an_appraisal_that_takes_it() -> None:
     """A roster that names a root its own appraisal refuses is a mistake."""
-    assert refused(signed(a_roster(simulated_root=b"0").payload())) == "roster.malformed"
-    assert Roster.parse(signed(a_roster(simulated_root=b"0", appraisal={"allowed_roots": ["simulated"]}).payload()))
+    roots = (b"0",)
+    assert refused(signed(a_roster(simulated_roots=roots).payload())) == "roster.malformed"
+    assert Roster.parse(signed(a_roster(simulated_roots=roots, appraisal={"allowed_roots": ["simulated"]}).payload()))
+
+
+def test_one_machine_in_two_slots_is_refused() -> None:
+    """Row 105: the same commitment under two slots, URLs and operators is one machine, and no roster."""
+    payload = a_roster().payload()
+    payload["slots"][1]["operator"] = ADMIN_2
+    assert Roster.parse(signed(payload))
+    payload["slots"][1]["platform"] = payload["slots"][0]["platform"]
+    assert refused(signed(payload)) == "roster.malformed"
 
 
 def test_two_operators_cannot_share_one_key() -> None:

@@ -39,7 +39,7 @@ from kms.config import GatewayConfig
 from kms.dev.configs import write_gateway_config
 from kms.dev.create import create
 from kms.dev.layout import Layout
-from kms.dev.machines import MEASUREMENT
+from kms.dev.machines import MEASUREMENT, machine
 from kms.gateway import Gateway
 from kms.observe import configure
 from kms.store.sqlite import SqliteStore
@@ -105,7 +105,7 @@ class Fabric:
         """Boot one node on its port of the roster."""
         entry = self.roster.slot(slot)
         launch = Launch(mrtd=MEASUREMENT, mrconfigid=self.roster.configuration)
-        tee = LocalTee(SimulatedPlatformService(self.authority.platform(slot), launch, self.layout.root / "unused"))
+        tee = LocalTee(SimulatedPlatformService(machine(self.authority, slot), launch, self.layout.root / "unused"))
         tls, spki = new_server_context(slot)
         store = SealedStore.open(self.layout.node(slot) / "node.db", cluster=self.roster.cluster_id, slot=slot, tee=tee)
         node = _Node(roster=self.roster, slot=slot, store=store, tee=tee, tls_spki=spki, now=int(time.time()) - 1)

@@ -19,6 +19,7 @@ from enclave.errors import RefusedError, VerdictError
 from enclave.group.ed25519 import ED25519
 from enclave.threshold.hpke import seal
 from enclave.wire import AssembleReply, EcdsaMessage, Message, PartialReply, SchnorrSignReply, SealedShare, SignReply
+from kms.dev.machines import platform_id
 from tests.kms.fabric import Fabric
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -300,7 +301,7 @@ async def test_revoked_machine_stops_signing_within_seconds(fabric: Fabric, keys
     from kms.dev.trust_files import restate
 
     now = fabric.gateway.fleet.clock()
-    fabric.registry.revoke(fabric.authority.platform("node-4").platform_id, "stolen", now)
+    fabric.registry.revoke(platform_id(fabric.authority, "node-4"), "stolen", now)
     restate(fabric.registry, fabric.layout)
     async with asyncio.timeout(5):
         while "node-4" in fabric.gateway.fleet.trusting():
@@ -311,7 +312,7 @@ async def test_revoked_machine_stops_signing_within_seconds(fabric: Fabric, keys
     _, nodes = await fabric.ask("GET", "/v1/nodes")
     verdicts = {node["slot"]: node["verdicts"] for node in nodes["nodes"]}
     assert verdicts["node-1"]["node-4"] == "attestation-denied"
-    fabric.registry.reinstate("found", now + 1, platform=fabric.authority.platform("node-4").platform_id)
+    fabric.registry.reinstate("found", now + 1, platform=platform_id(fabric.authority, "node-4"))
     restate(fabric.registry, fabric.layout)
 
 

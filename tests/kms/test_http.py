@@ -64,7 +64,7 @@ async def test_root_names_the_cluster(fabric: Fabric) -> None:
 async def test_collateral_and_registry_are_passed_on(fabric: Fabric) -> None:
     """Clients get the very bytes the operator keeps beside the gateway."""
     _, answer = await fabric.ask("GET", "/v1/collateral")
-    assert answer["blobs"] == [b64url(fabric.layout.collateral.read_bytes())]
+    assert answer["blobs"] == [b64url(path.read_bytes()) for path in sorted(fabric.layout.collateral.iterdir())]
     _, snapshot, _ = await fabric.send("GET", "/v1/registry")
     assert snapshot == fabric.layout.snapshot.read_bytes()
 

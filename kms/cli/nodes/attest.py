@@ -8,30 +8,35 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kms.cli.failure import REFUSED
+from kms.cli.nodes.diversity import diversity_rows, exposures
+from kms.cli.nodes.tcb import tcb_text
 from kms.cli.options import Target, run, with_target
 from kms.cli.output import emit_json, emit_table, say
 from kms.cli.progress import working
 
 if TYPE_CHECKING:
-    from kms.client.verification import NodeCheck
+    from kms.client.verification import ClusterView, NodeCheck
 
 
 @click.command()
 @click.pass_context
 @with_target
 def attest(ctx: click.Context, target: Target) -> None:
-    """Verify every node's evidence from this machine, with fresh nonces; exit 1 unless all are trusted."""
+    """Verify every node's evidence from this machine, with fresh nonces; exit 1 unless all are trusted.
 
-    async def work() -> list[dict[str, Any]]:
+    Then shows what the verified nodes have in common, beside what the roster allows the nodes of a key to.
+    """
+
+    async def work() -> ClusterView:
         async with target.client() as client:
             with working("asking every node for fresh evidence"):
-                view = await client.look()
-        return [_row(check) for check in view.nodes.values()]
+                return await client.look()
 
-    rows = run(work())
+    view = run(work())
+    rows = [_row(check) for check in view.nodes.values()]
     trusted = sum(row["result"] == "trusted" for row in rows)
     if target.json:
-        emit_json({"nodes": rows, "trusted": trusted})
+        emit_json({"nodes": rows, "diversity": diversity_rows(view), "trusted": trusted})
     else:
         emit_table(
             ("slot", "result", "tee", "tcb", "platform", "boots", "valid until", "why"),
@@ -40,7 +45,7 @@ def attest(ctx: click.Context, target: Target) -> None:
                     row["slot"],
                     row["result"],
                     row.get("tee", "-"),
-                    row.get("tcb_status") or "-",
+                    row.get("tcb", "-"),
                     _short(row.get("platform_id")),
                     row.get("boot_counter", "-"),
                     _date(row.get("valid_until")),
@@ -50,6 +55,15 @@ def attest(ctx: click.Context, target: Target) -> None:
             ],
             empty="the roster has no slots",
         )
+        if trusted:
+            click.echo()
+            emit_table(
+                ("in common", "most", "which", "a key's nodes"),
+                [(row["dimension"], row["most"], _short(row["value"]), row["rule"]) for row in diversity_rows(view)],
+                empty="",
+            )
+            for sentence in exposures(view):
+                say(sentence)
         for row in rows:
             if "detail" in row:
                 say(f"{row['slot']}: {row['detail']} [{row['code']}]")
@@ -73,7 +87,11 @@ def _row(check: NodeCheck) -> dict[str, Any]:
         "tee": str(claims.tee),
         "root": claims.root,
         "tcb_status": str(claims.tcb_status) if claims.tcb_status else None,
+        "tcb": tcb_text(claims),
         "platform_id": str(standing.platform_id),
+        "operator": standing.facts.operator,
+        "provider": standing.facts.provider,
+        "region": standing.facts.region,
         "measurements": dict(claims.measurements),
         "boot_counter": standing.identity.boot_counter,
         "identity_key": standing.identity.identity_key.hex(),

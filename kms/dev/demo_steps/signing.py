@@ -14,12 +14,17 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.system_program import TransferParams, transfer
 
+from kms.cli.nodes.diversity import exposures
+from kms.cli.nodes.tcb import tcb_text
 from kms.client import Client
 from kms.client.certified import CertifiedKey
 from kms.client.cluster_file import ClusterFile
 from kms.dev.cluster import DevCluster
 from kms.dev.demo_steps import schnorr
 from kms.dev.demo_steps.stage import Stage
+
+PLATFORM_CHARACTERS = 48
+"""How much of a platform id is shown; AMD's have 139 characters."""
 
 GWEI = 10**9
 RECIPIENT = "0x000000000000000000000000000000000000dEaD"
@@ -59,7 +64,12 @@ async def show_nodes(stage: Stage, client: Client) -> None:
         stage.require(check.standing is not None, f"{slot} was not trusted: {check.error}")
         assert check.standing is not None
         claims = check.standing.claims
-        stage.fact(slot, f"{claims.tee} quote, {claims.tcb_status}, {check.standing.platform_id}")
+        machine = str(check.standing.platform_id)
+        shown = machine if len(machine) <= PLATFORM_CHARACTERS else machine[:PLATFORM_CHARACTERS] + "..."
+        stage.fact(slot, f"{claims.tee} evidence, {tcb_text(claims)}, {shown}")
+    tees = sorted(str(check.standing.claims.tee) for check in view.nodes.values() if check.standing)
+    stage.require(tees == ["sev-snp"] * 2 + ["tdx"] * 3, f"expected both vendors' machines, found {tees}")
+    stage.note("; ".join(exposures(view)))
 
 
 async def make_keys(stage: Stage, cluster: DevCluster, client: Client) -> DemoKeys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from attestation.simulated.authority import Authority, simulated_measurement
 from attestation.simulated.service import Launch, SimulatedPlatformService
 from enclave.ceremonies import key_id_of
 from enclave.certificate import KeyCertificate, verify_certificate
+from enclave.diversity import Dimension, DiversityTerms
 from enclave.documents import Agent, Document, KeyState, PolicyDocument, sign_document
 from enclave.ids import new_id
 from enclave.roster import Environment, OperatorEntry, Role, Roster
@@ -51,6 +53,10 @@ GATEWAY = 1
 """Connection number the tests use unless they say otherwise."""
 
 
+ONE_OF_ALL = DiversityTerms(accept_common=frozenset({Dimension.OPERATOR, Dimension.PROVIDER}))
+"""One operator and one provider for all nodes, and said so."""
+
+
 class LocalTee:
     """The platform's answers without its socket."""
 
@@ -72,8 +78,13 @@ class LocalTee:
 class World:
     """Everything a test needs to run, use and attack a cluster; time moves only when `now` is set."""
 
-    def __init__(self, directory: Path, *, count: int = 5) -> None:
+    def __init__(
+        self, directory: Path, *, count: int = 5, snp: Sequence[str] = (), diversity: DiversityTerms = ONE_OF_ALL
+    ) -> None:
+        """`snp` names the slots on SEV-SNP machines; the others are TDX."""
         self.directory = directory
+        self.snp = tuple(snp)
+        self.diversity = diversity
         self.now = int(time.time())
         self.slots = [f"node-{number}" for number in range(1, count + 1)]
         self.authority = Authority.create(directory / "authority")
@@ -90,7 +101,7 @@ class World:
 
     def platform(self, slot: str) -> Any:
         """The simulated machine of a slot."""
-        return self.authority.platform(slot)
+        return (self.authority.amd if slot in self.snp else self.authority).platform(slot)
 
     def tee(self, slot: str, *, mrtd: bytes = MRTD) -> LocalTee:
         """The platform as the node in `slot` sees it."""
@@ -113,7 +124,7 @@ class World:
                     url=f"tls://127.0.0.1:{7000 + number}",
                     operator=self.operator_id,
                     platform=self.platform(slot).platform_id.commitment,
-                    measurements={"mrtd": frozenset({MRTD.hex()})},
+                    measurements={"measurement" if slot in self.snp else "mrtd": frozenset({MRTD.hex()})},
                 )
                 for number, slot in enumerate(self.slots)
             ),
@@ -130,7 +141,8 @@ class World:
                 level=1,
                 max_age_s=86_400,
             ),
-            simulated_root=self.authority.root_der,
+            diversity=self.diversity,
+            simulated_roots=tuple(self.authority.roots()),
         )
 
     # --- life --------------------------------------------------------------------------------------

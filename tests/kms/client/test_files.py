@@ -77,6 +77,8 @@ def test_credentials_never_print_a_key() -> None:
         ('{"url": "http://x", "cluster_id": "zz"}', "hex cluster_id"),
         ('{"url": "http://x", "cluster_id": "00"}', "32 bytes"),
         ('{"url": "", "cluster_id": "' + "00" * 32 + '"}', "expected text"),
+        ('{"url": "http://x", "cluster_id": "' + "00" * 32 + '", "simulated_roots": ""}', "simulated_roots"),
+        ('{"url": "http://x", "cluster_id": "' + "00" * 32 + '", "simulated_roots": ["="]}', "simulated_roots"),
         ("not json", "JSON"),
     ],
 )

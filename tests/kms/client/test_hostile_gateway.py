@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -203,7 +204,7 @@ async def test_created_key_must_be_the_one_ordered(cluster: RunningCluster, keys
 
 async def test_another_cluster_is_noticed(cluster: RunningCluster) -> None:
     """A client that pinned another cluster id refuses this cluster's roster."""
-    pinned = type(cluster.file.trust)(cluster_id=bytes(32), simulated_root=cluster.file.trust.simulated_root)
+    pinned = replace(cluster.file.trust, cluster_id=bytes(32))
     async with Client.connect(url=cluster.dev.url, trust=pinned) as client:
         with pytest.raises(VerificationError) as caught:
             await client.verify()

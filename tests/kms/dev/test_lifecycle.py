@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from kms.client import RequestRefusedError, UnavailableError, VerificationError
 from kms.client.cluster_file import ClusterFile
+from kms.dev.machines import platform_id
 from tests.kms.cluster_fixture import RunningCluster
 
 pytestmark = pytest.mark.cluster
@@ -154,7 +155,7 @@ async def test_revoked_machine_is_shut_out_and_can_come_back(cluster: RunningClu
 
 async def _reinstate(cluster: RunningCluster, slot: str) -> None:
     now = int(time.time())
-    registry, platform = cluster.dev.registry, cluster.dev.authority.platform(slot).platform_id
+    registry, platform = cluster.dev.registry, platform_id(cluster.dev.authority, slot)
     registry.reinstate("a mistake", now, platform=platform)
     registry.restate(now)
     registry.write_snapshot(cluster.dev.layout.snapshot)

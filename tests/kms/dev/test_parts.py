@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from attestation.canonical import parse_json
 from attestation.proof_of_cloud.registry import Registry
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.simulated.authority import Authority
+from enclave.diversity import VENDORS, Dimension, NodeFacts, check_diversity
+from enclave.errors import RefusedError
+from enclave.presentation import verifier_for
 from enclave.roster import Environment, Roster
 from kms.client import OperatorCredentials
 from kms.client.cluster_file import ClusterFile
@@ -27,7 +31,7 @@ from kms.dev.cluster import DevCluster
 from kms.dev.create import create
 from kms.dev.layout import SOCKET_PATH_BYTES_MAX, Layout
 from kms.dev.lock import DirectoryLock
-from kms.dev.machines import MEASUREMENT
+from kms.dev.machines import MEASUREMENT, kind, platform_id
 from kms.dev.ports import choose, is_free, require_free
 from kms.errors import ConflictError, UnavailableError
 
@@ -44,10 +48,43 @@ def test_roster_is_signed_and_pinned(layout: Layout) -> None:
     file = ClusterFile.load(layout.cluster_file)
     assert roster.environment is Environment.DEVELOPMENT
     assert roster.cluster_id == file.trust.cluster_id == roster.digest
-    assert file.trust.simulated_root == roster.simulated_root
+    assert file.trust.simulated_roots == roster.simulated_roots
     assert [entry.slot for entry in roster.slots] == [f"node-{n}" for n in range(1, 6)]
-    assert all(entry.measurements == {"mrtd": {MEASUREMENT.hex()}} for entry in roster.slots)
     assert all(entry.is_local for entry in roster.slots)
+
+
+def test_three_machines_are_intels_and_two_amds(layout: Layout) -> None:
+    """The roster pins one root per vendor and, per slot, the register in which that vendor reports the image."""
+    roster = Roster.parse(layout.roster.read_bytes())
+    assert [anchor.vendor for anchor in verifier_for(roster).roots.anchors] == ["intel", "amd"]
+    assert {anchor.label for anchor in verifier_for(roster).roots.anchors} == {"simulated"}
+    registers = ["mrtd"] * 3 + ["measurement"] * 2
+    assert [entry.measurements for entry in roster.slots] == [{name: {MEASUREMENT.hex()}} for name in registers]
+    authority = Authority.load(layout.authority)
+    kinds = [platform_id(authority, entry.slot).kind for entry in roster.slots]
+    assert kinds == ["intel:ppid"] * 3 + ["amd:chipid"] * 2
+
+
+@pytest.mark.parametrize("shares_needed", [2, 3, 5])
+def test_the_developer_roster_satisfies_its_own_diversity_terms(layout: Layout, shares_needed: int) -> None:
+    """Keys of every threshold may live on all five nodes, only because the common operator is accepted openly."""
+    roster = Roster.parse(layout.roster.read_bytes())
+    facts = [
+        NodeFacts(
+            slot=entry.slot,
+            platform=entry.platform.hex(),
+            operator=entry.operator,
+            provider=entry.failure_domain["provider"],
+            region=entry.failure_domain["region"],
+            vendor=VENDORS[kind(entry.slot)],
+        )
+        for entry in roster.slots
+    ]
+    assert roster.diversity.limits == {Dimension.PLATFORM: 1, Dimension.VENDOR: 3}
+    check_diversity(facts, roster.diversity, shares_needed)
+    with pytest.raises(RefusedError) as caught:
+        check_diversity(facts, replace(roster.diversity, accept_common=frozenset()), shares_needed)
+    assert caught.value.code == "diversity.operator"
 
 
 def test_operator_key_is_the_rosters(layout: Layout) -> None:
@@ -203,7 +240,8 @@ async def test_registry_and_collateral_are_restated(layout: Layout, monkeypatch:
     """While the cluster runs, both files are issued anew when their time has come, and not before."""
     monkeypatch.setattr(trust_files, "LOOK_EVERY_S", 0.01)
     authority, registry = Authority.load(layout.authority), Registry.open(layout.registry)
-    before = layout.snapshot.read_bytes(), layout.collateral.stat().st_mtime_ns
+    issued = sorted(layout.collateral.iterdir())
+    before = layout.snapshot.read_bytes(), [path.stat().st_mtime_ns for path in issued]
 
     async def run_for(seconds: float) -> None:
         task = asyncio.create_task(trust_files.keep_fresh(authority, registry, layout, report=pytest.fail))
@@ -211,15 +249,16 @@ async def test_registry_and_collateral_are_restated(layout: Layout, monkeypatch:
         task.cancel()
 
     await run_for(0.1)
-    assert (layout.snapshot.read_bytes(), layout.collateral.stat().st_mtime_ns) == before
+    assert (layout.snapshot.read_bytes(), [path.stat().st_mtime_ns for path in issued]) == before
     monkeypatch.setattr(trust_files, "RESTATE_EVERY_S", 0)
     await run_for(0.3)
     snapshot = RegistrySnapshot.parse(layout.snapshot.read_bytes())
     assert snapshot.sequence > RegistrySnapshot.parse(before[0]).sequence
-    assert layout.collateral.stat().st_mtime_ns > before[1]
+    assert all(path.stat().st_mtime_ns > then for path, then in zip(issued, before[1], strict=True))
+    assert sorted(layout.collateral.iterdir()) == issued
 
 
 def test_cluster_file_stays_strict(layout: Layout) -> None:
     """What the developer cluster writes is what clients accept: no member they do not know."""
     value = parse_json(layout.cluster_file.read_bytes())
-    assert set(value) == {"url", "cluster_id", "roster", "simulated_root", "operator", "defaults"}
+    assert set(value) == {"url", "cluster_id", "roster", "simulated_roots", "operator", "defaults"}
