@@ -27,6 +27,8 @@ WIDE_BYTES = 64
 _FIELD = 2**255 - 19
 _Y_MASK = 2**255 - 1
 _IDENTITY = b"\x01" + bytes(31)
+_SECOND_SPELLINGS = frozenset({b"\x01" + bytes(30) + b"\x80", b"\xec" + b"\xff" * 31})
+"""The two points with x = 0, under a sign bit that RFC 8032 section 5.1.3 refuses and libsodium's additions ignore."""
 _ZERO = ffi.new("unsigned char[32]")
 _LENGTH = struct.Struct(">I")
 
@@ -216,8 +218,12 @@ def _encode(k: int) -> bytes:
 
 
 def _canonical(point: bytes) -> bool:
-    """Whether y is reduced: libsodium's additions reduce silently, so one point would have two spellings."""
-    return len(point) == POINT_BYTES and int.from_bytes(point, "little") & _Y_MASK < _FIELD
+    """Whether y is reduced and x = 0 has no sign: libsodium's additions take both, and one point two spellings."""
+    return (
+        len(point) == POINT_BYTES
+        and int.from_bytes(point, "little") & _Y_MASK < _FIELD
+        and point not in _SECOND_SPELLINGS
+    )
 
 
 def _point(out: Any) -> bytes:

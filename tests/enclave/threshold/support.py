@@ -80,6 +80,8 @@ SMALL_ORDER = [
 ]
 MIXED_ORDER = "9599999999999999999999999999999999999999999999999999999999999999"
 """The base point plus the point of order two."""
+ZERO_WITH_SIGN_ED = ["01" + "00" * 30 + "80", "ec" + "ff" * 31]
+"""The identity and the point of order two with the sign bit that x = 0 must not have."""
 OFF_CURVE_ED = "0200000000000000000000000000000000000000000000000000000000000000"
 NOT_CANONICAL_ED = "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"
 
@@ -87,7 +89,16 @@ NOT_CANONICAL_ED = "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
 def bad_points(group: Group) -> list[bytes]:
     """Encodings that must be refused wherever a point arrives."""
     if group is ED25519:
-        texts = [*SMALL_ORDER, MIXED_ORDER, OFF_CURVE_ED, NOT_CANONICAL_ED, "", "58" * 31, "58" * 33]
+        texts = [
+            *SMALL_ORDER,
+            *ZERO_WITH_SIGN_ED,
+            MIXED_ORDER,
+            OFF_CURVE_ED,
+            NOT_CANONICAL_ED,
+            "",
+            "58" * 31,
+            "58" * 33,
+        ]
         return [bytes.fromhex(text) for text in texts]
     x = group.base_mult_public(1)[1:]
     return [
