@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from attestation import __version__
+from enclave.key_specs import SPECS
 from kms.body import Reply
 from kms.endpoint import Answer, Context, Endpoint, reply
 
-FEATURES = ("ed25519", "secp256k1-ecdsa", "hpke-x25519", "proof-of-cloud", "idempotency", "audit-chain")
+FEATURES = (
+    *SPECS,
+    "threshold-ecdsa",
+    "proof-of-cloud",
+    "idempotency",
+    "audit-chain",
+)
+"""What this gateway offers: kinds of keys by their spec, then the rest."""
 
 
 class Root(Reply, frozen=True):
