@@ -15,11 +15,20 @@ from nacl.signing import VerifyKey
 from enclave.errors import AbortError, CallerError, PeerError
 from enclave.group.ed25519 import ED25519
 from enclave.secret import Secret
-from enclave.threshold.frost_binding import SIGNERS_MIN, Binding, Commitment, bind, challenge
+from enclave.threshold.frost_binding import SIGNERS_MIN, Binding, Commitment, bind, challenge, check_commitments
 from enclave.threshold.nonces import NoncePair, NonceSource
 from enclave.threshold.shamir import lagrange
 
-__all__ = ["NoncePair", "NonceSource", "aggregate", "commit", "sign", "sign_share", "verify_share"]
+__all__ = [
+    "NoncePair",
+    "NonceSource",
+    "aggregate",
+    "check_commitments",
+    "commit",
+    "sign",
+    "sign_share",
+    "verify_share",
+]
 
 _process_source: list[NonceSource] = []
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from enclave.errors import AbortError, CallerError
+from enclave.errors import AbortError, CallerError, PeerError
 from enclave.group.ed25519 import ED25519, ORDER
 from enclave.threshold.shamir import COMMITTEE_MAX, INDEX_MAX
 
@@ -80,10 +80,28 @@ def bind(
     return Binding(commitments=tuple(commitments), factors=factors, factor_inputs=inputs)
 
 
+def check_commitments(commitments: Sequence[Commitment]) -> None:
+    """Raises PeerError (`nonce.invalid`) naming, as text, the indices with a commitment that is no point of the group.
+
+    For whoever put the list together, once signers have refused it: they themselves check cheaper and name nobody.
+    """
+    culprits = [str(i) for i, *points in commitments if not all(map(_is_point, points))]
+    if culprits:
+        raise PeerError("a nonce commitment is no point of the group", culprits=culprits, code="nonce.invalid")
+
+
 def challenge(group_commitment: bytes, public_key: bytes, message: bytes) -> int:
     """The Ed25519 challenge (RFC 8032 section 5.1.6)."""
     digest = hashlib.sha512(group_commitment + public_key + message).digest()
     return int.from_bytes(digest, "little") % ORDER
+
+
+def _is_point(point: bytes) -> bool:
+    try:
+        ED25519.validate_point(point)
+    except CallerError:
+        return False
+    return True
 
 
 def _hash(name: bytes, data: bytes) -> bytes:

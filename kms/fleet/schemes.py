@@ -13,6 +13,7 @@ from enclave.schnorr_key import SPEC as SCHNORR
 from enclave.schnorr_key import signer_set, tweaks_of
 from enclave.threshold import bip340, frost
 from enclave.threshold.bip340_session import aggregate_nonces
+from enclave.threshold.frost_binding import Commitment
 from enclave.wire import Message, NonceCommitment, SchnorrSignRequest, Signer, SignRequest
 from kms.keys import Key
 
@@ -26,7 +27,10 @@ class Scheme(Protocol):
     verb: str
 
     def requests(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> list[Message]:
-        """What each signer is asked; raises PeerError naming the indices whose nonce is none."""
+        """What each signer is asked; raises PeerError as `check`, where the scheme adds nonces up."""
+
+    def check(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> None:
+        """After signers refused a point: raises PeerError naming the indices whose nonce is none, if any is."""
 
     def aggregate(self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]) -> bytes:
         """The verified signature; raises PeerError naming the indices of wrong shares, other EnclaveErrors."""
@@ -49,17 +53,25 @@ class Ed25519:
         signers = [Signer(slot, nonce.hiding, nonce.binding) for slot, nonce in zip(slots, nonces, strict=True)]
         return [SignRequest(token=self._token, body=self._body, nonce=nonce.nonce, signers=signers) for nonce in nonces]
 
+    def check(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> None:
+        """Here and not in `requests`: two subgroup checks per signer would double the cost of a signature."""
+        frost.check_commitments(self._listed(slots, nonces))
+
     def aggregate(self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]) -> bytes:
         """64 bytes, verified; what the first signer says R is spares computing it here if it is true."""
         index = self._key.index
         return frost.aggregate(
             public_key=self._key.certificate.public_key,
             message=self._message,
-            commitments=[(index[slot], nonce.hiding, nonce.binding) for slot, nonce in zip(slots, nonces, strict=True)],
+            commitments=self._listed(slots, nonces),
             shares={index[slot]: reply.share for slot, reply in replies.items()},
             public_shares=self._key.public_shares,
             group_commitment=replies[slots[0]].group_commitment,
         )
+
+    def _listed(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> list[Commitment]:
+        pairs = zip(slots, nonces, strict=True)
+        return [(self._key.index[slot], nonce.hiding, nonce.binding) for slot, nonce in pairs]
 
 
 class Bip340:
@@ -83,6 +95,9 @@ class Bip340:
             )
             for nonce in nonces
         ]
+
+    def check(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> None:
+        """Nothing is left to check: `requests` added the points up."""
 
     def aggregate(self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]) -> bytes:
         """64 bytes, verified under the key the nodes signed for."""

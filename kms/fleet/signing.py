@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from enclave.errors import EnclaveError, PeerError
 from enclave.wire import NonceCommitment
-from kms.errors import UnavailableError
+from kms.errors import NodeRefusal, UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.fleet import Fleet
 from kms.fleet.schemes import Scheme
@@ -61,6 +61,9 @@ async def sign_schnorr(fleet: Fleet, key: Key, scheme: Scheme) -> Signature:
                 return_exceptions=True,
             )
             answers = dict(zip(slots, replies, strict=True))
+            if any(isinstance(reply, NodeRefusal) and reply.code == "point.invalid" for reply in replies):
+                # One signer's commitment makes all the others refuse alike: that is no answer to the caller.
+                scheme.check(slots, nonces)
             if not await trouble.absorb(fleet, answers):
                 continue
             signature = scheme.aggregate(slots, nonces, answers)

@@ -18,7 +18,17 @@ from attestation.envelope import b64url, b64url_decode
 from enclave.errors import RefusedError, VerdictError
 from enclave.group.ed25519 import ED25519
 from enclave.threshold.hpke import seal
-from enclave.wire import AssembleReply, EcdsaMessage, Message, PartialReply, SchnorrSignReply, SealedShare, SignReply
+from enclave.wire import (
+    AssembleReply,
+    EcdsaMessage,
+    Message,
+    NonceCommitment,
+    NoncesReply,
+    PartialReply,
+    SchnorrSignReply,
+    SealedShare,
+    SignReply,
+)
 from kms.dev.machines import platform_id
 from tests.kms.fabric import Fabric
 
@@ -83,6 +93,25 @@ def bad_group_commitment(_verb: str, _request: Message, reply: Message) -> Messa
     return reply
 
 
+ORDER_TWO = b"\xec" + b"\xff" * 30 + b"\x7f"
+BAD_COMMITMENTS: dict[str, Any] = {
+    "hiding of mixed order": lambda n: NonceCommitment(n.nonce, ED25519.point_add(n.hiding, ORDER_TWO), n.binding),
+    "binding off the curve": lambda n: NonceCommitment(n.nonce, n.hiding, b"\x02" + bytes(31)),
+    "hiding cut short": lambda n: NonceCommitment(n.nonce, n.hiding[:31], n.binding),
+}
+
+
+def publishes(change: Any) -> Any:
+    """A node whose nonce commitments are no points of the group."""
+
+    def fault(_verb: str, _request: Message, reply: Message) -> Message:
+        return (
+            NoncesReply(nonces=[change(nonce) for nonce in reply.nonces]) if isinstance(reply, NoncesReply) else reply
+        )
+
+    return fault
+
+
 def bad_partial(_verb: str, _request: Message, reply: Message) -> Message:
     """A partial decryption that is a point, but the wrong one."""
     if isinstance(reply, PartialReply) and reply.partial is not None:
@@ -127,6 +156,24 @@ async def test_bad_share_costs_its_sender_not_the_request(fabric: Fabric, keys: 
         culprits |= set((await last_result(fabric, answer["request_id"])).get("culprits", []))
     assert culprits
     assert culprits <= {"node-1", "node-2"}
+
+
+@pytest.mark.parametrize("change", BAD_COMMITMENTS.values(), ids=BAD_COMMITMENTS.keys())
+async def test_bad_nonce_commitment_costs_its_sender_not_the_request(
+    fabric: Fabric, keys: dict[str, dict[str, Any]], change: Any
+) -> None:
+    """Honest signers all refuse a set with such a commitment: its publisher is named, and others sign."""
+    fabric.corrupt("node-2", publishes(change))
+    pool = fabric.gateway.fleet.nonces("node-2", "ed25519")
+    pool._ready.clear()
+    culprits: set[str] = set()
+    for number in range(8):
+        answer = await check_ed25519(fabric, keys["ed25519"], b"c%d" % number)
+        assert "node-2" not in answer["signers"]
+        culprits |= set((await last_result(fabric, answer["request_id"])).get("culprits", []))
+    assert culprits == {"node-2"}
+    fabric.corrupt("node-2", None)
+    pool._ready.clear()
 
 
 async def test_bad_bip340_share_costs_its_sender(fabric: Fabric, keys: dict[str, dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -186,6 +187,19 @@ def test_bad_commitment_points_are_refused(which: int) -> None:
         with pytest.raises(CallerError) as caught:
             attempt.sign(1, commitments=[attempt.commitments[0], (3, entry[1], entry[2]), attempt.commitments[2]])
         assert caught.value.code == "point.invalid"
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_bad_commitment_points_name_their_publishers(which: int) -> None:
+    """Whoever made the list finds exactly those whose commitments signers refuse."""
+    good = Signing().commitments
+    frost.check_commitments(good)
+    for bad in bad_points(ED25519):
+        listed: list[Any] = [[*entry] for entry in good]
+        listed[0][which] = listed[2][which] = bad
+        with pytest.raises(PeerError) as caught:
+            frost.check_commitments([(i, d, e) for i, d, e in listed])
+        assert (caught.value.code, caught.value.culprits) == ("nonce.invalid", ("1", "4"))
 
 
 def test_small_order_parts_that_cancel_harm_only_their_makers() -> None:
