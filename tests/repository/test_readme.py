@@ -6,10 +6,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"```(sh[ \w]*|python)\n(.*?)```", re.DOTALL)
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text())
-GATEWAY = "http://127.0.0.1:8750/readyz"
+PORT = 8750
+GATEWAY = f"http://127.0.0.1:{PORT}/readyz"
 READY_S = 60
 
 
@@ -43,6 +44,9 @@ def shell(text: str) -> str:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The server block running, with its own home directory."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+            pytest.skip(f"another program listens on port {PORT}, which the README's commands use")
     home = tmp_path_factory.mktemp("home")
     (server,) = blocks("sh server")
     with (home / "server.log").open("w") as log:
