@@ -48,6 +48,7 @@ class Participant:
         self._rounds = StrictRounds()
         self._receiver = Receiver(self._terms, share.index)
         self._announcements: dict[int, bytes] = {}
+        self._dealing = b""
 
     def round1(self) -> bytes:
         """Announce the ceremony key."""
@@ -67,6 +68,7 @@ class Participant:
             self._receiver.wipe()
             raise
         self._announcements = dict(announcements)
+        self._dealing = payload
         self._rounds.done(2)
         return payload
 
@@ -75,6 +77,7 @@ class Participant:
         self._rounds.enter(3)
         old, group = self._share, self._group
         try:
+            self._check_own(dealings)
             delta, added = self._receiver.receive(self._announcements, dealings)
         finally:
             self._receiver.wipe()
@@ -92,6 +95,10 @@ class Participant:
             public_key=old.public_key,
             public_shares=public_shares,
         )
+
+    def _check_own(self, dealings: Mapping[int, bytes]) -> None:
+        if dealings.get(self._share.index) != self._dealing:
+            raise AbortError("own dealing is missing or was altered on the way", code="ceremony.equivocation")
 
 
 def next_commitments(group: Group, old: tuple[bytes, ...], added: tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -30,6 +30,7 @@ class Helper:
         self._key = ceremony_kem.CeremonyKey()
         self._keys: dict[int, bytes] = {}
         self._echo = b""
+        self._parts = b""
 
     def round1(self) -> bytes:
         """Announce the ceremony key."""
@@ -41,19 +42,23 @@ class Helper:
         """Split the weighted share into one part per helper; `announcements` include the target's."""
         self._rounds.enter(2)
         terms, group = self._terms, self._terms.helpers.group
-        self._keys = read_announcements(terms, announcements)
-        if self._keys[self._index] != self._key.public:
-            raise AbortError("own announcement was altered on the way", code="ceremony.equivocation")
-        self._echo = echo_of(terms, announcements)
-        parts = self._split()
+        parts: dict[int, Secret] = {}
         try:
+            self._keys = read_announcements(terms, announcements)
+            self._check_own("announcement", self._keys[self._index], self._key.public)
+            self._echo = echo_of(terms, announcements)
+            self._split(parts)
             points = {j: group.base_mult(part) for j, part in parts.items()}
             sealed = {j: self._seal(j, part, self._echo, 2) for j, part in parts.items()}
+        except BaseException:
+            self._key.wipe()
+            raise
         finally:
             for part in parts.values():
                 part.wipe()
+        self._parts = encode(Parts(self._echo, points, sealed))
         self._rounds.done(2)
-        return encode(Parts(self._echo, points, sealed))
+        return self._parts
 
     def round3(self, payloads: Mapping[int, bytes]) -> bytes:
         """Check and add the parts received; seal the sum to the target.  Raises PeerError, AbortError."""
@@ -61,6 +66,7 @@ class Helper:
         terms, group = self._terms, self._terms.helpers.group
         parts: list[Secret] = []
         try:
+            self._check_own("second payload", payloads.get(self._index), self._parts)
             messages = read_parts(terms, self._echo, payloads)
             for sender, m in messages.items():
                 associated = terms.associated(self._echo, sender, self._index, 2)
@@ -75,16 +81,20 @@ class Helper:
         self._rounds.done(3)
         return encode(Contribution(echo, to_target))
 
-    def _split(self) -> dict[int, Secret]:
+    def _check_own(self, what: str, found: bytes | None, sent: bytes) -> None:
+        if found != sent:
+            raise AbortError(f"own {what} is missing or was altered on the way", code="ceremony.equivocation")
+
+    def _split(self, parts: dict[int, Secret]) -> None:
+        """Fill `parts`, which the caller wipes: all random but the last, which is the rest of the weighted share."""
         terms, group = self._terms, self._terms.helpers.group
         *others, last = terms.helpers.indices
         weight = shamir.lagrange(terms.helpers.indices, self._index, group.order, at=terms.target)
-        parts = {j: group.random_scalar() for j in others}
-        rest = group.mul_public(self._share, weight)
-        for part in parts.values():
-            with rest:
-                rest = group.sub(rest, part)
-        return {**parts, last: rest}
+        parts[last] = group.mul_public(self._share, weight)
+        for j in others:
+            parts[j] = group.random_scalar()
+            with parts[last]:
+                parts[last] = group.sub(parts[last], parts[j])
 
     def _seal(self, receiver: int, secret: Secret, echo: bytes, number: int) -> bytes:
         associated = self._terms.associated(echo, self._index, receiver, number)

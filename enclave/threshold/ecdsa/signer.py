@@ -146,14 +146,17 @@ class Signer:
 
     def _open(self, sender: int, sealed: bytes) -> list[Secret]:
         # Nobody is named: only the two ends can see into a sealed row, and showing it is forbidden.
+        row: list[Secret] = []
         try:
             with self._channels.open(sender, sealed, self._associated(sender, self._index)) as plaintext:
                 if plaintext.size != DEALT_BYTES:
                     raise AbortError("a dealt row has the wrong size")
-                row = [plaintext.part(position * SCALAR_BYTES, SCALAR_BYTES) for position in range(DEALT_SCALARS)]
-            for value in row:
-                SECP256K1.scalar_check_secret(value)
+                for position in range(DEALT_SCALARS):
+                    row.append(plaintext.part(position * SCALAR_BYTES, SCALAR_BYTES))
+                    SECP256K1.scalar_check_secret(row[-1])
         except CallerError:
+            for value in row:
+                value.wipe()
             raise AbortError("a dealt row does not open to scalars") from None
         return row
 

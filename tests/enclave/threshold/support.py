@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Mapping
@@ -24,6 +25,12 @@ def vectors(name: str) -> Any:
     if not path.exists():
         pytest.skip(f"published vectors {name} are not beside this checkout")
     return json.loads(path.read_text())
+
+
+def living_secrets() -> list[Secret]:
+    """Every secret of this process that is not wiped."""
+    gc.collect()
+    return [found for found in gc.get_objects() if isinstance(found, Secret) and found._slot is not None]
 
 
 def secret_of(group: Group, public_test_bytes: str | bytes) -> Secret:

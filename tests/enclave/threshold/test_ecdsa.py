@@ -25,7 +25,7 @@ from enclave.threshold.ecdsa.private import PairwiseKeys
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
 from enclave.wire import decode_as, encode
-from tests.enclave.threshold.support import bad_points, dealt, generate, slots
+from tests.enclave.threshold.support import bad_points, dealt, generate, living_secrets, slots
 
 Q = GROUP.order
 Payloads = dict[int, bytes]
@@ -234,6 +234,20 @@ def test_bad_rows_abort(change: str) -> None:
     with pytest.raises(PeerError if change == "row missing" else AbortError) as caught:
         committee.signers[1].round2(first)
     assert caught.value.culprits == (("node-2",) if change == "row missing" else ())
+
+
+def test_a_row_with_one_bad_scalar_is_wiped_at_once() -> None:
+    """While the error is still being handled, nothing of the refused row or of the others is left in memory."""
+    committee = Committee(2)
+    first = committee.run(1)
+    content = b"\x01" * 128 + bytes(32)
+    sealed = committee.channels(2).seal(1, Secret.take(bytearray(content)), committee.signers[1]._associated(2, 1))
+    first[2] = spoiled(first[2], Round1, sealed={**decode_as(Round1, first[2]).sealed, 1: sealed})
+    held = len(living_secrets()) - len(committee.signers[1]._own_row)
+    with pytest.raises(AbortError) as caught:
+        committee.signers[1].round2(first)
+    assert caught.value.__context__ is not None  # the frames that held the row are still alive
+    assert len(living_secrets()) == held
 
 
 @pytest.mark.parametrize("content", [bytes(160), b"\xff" * 160, b"\x01" * 128])

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from enclave.errors import AbortError, CallerError, EnclaveError, PeerError
 from enclave.group.ed25519 import ED25519
 from enclave.group.secp256k1 import SECP256K1
-from enclave.threshold import ceremony_kem, refresh, repair, repair_messages, reshare, shamir, vss
+from enclave.threshold import ceremony_kem, dealing, refresh, repair, repair_messages, reshare, shamir, vss
 from enclave.threshold.dealing import Announcement, Dealt
 from enclave.threshold.dkg import KeyShare
 from enclave.wire import decode_as, encode
-from tests.enclave.threshold.support import GROUPS, bad_points, dealt, slots
+from tests.enclave.threshold.support import GROUPS, bad_points, dealt, living_secrets, slots
 
 BOTH = st.sampled_from([ED25519, SECP256K1])
 Payloads = dict[int, bytes]
@@ -241,6 +241,21 @@ def test_split_announcements_are_seen() -> None:
         assert caught.value.code == "ceremony.equivocation"
 
 
+def test_an_exchanged_own_dealing_blames_nobody() -> None:
+    """A holder that finds another dealing under its own name stops, although that dealing would verify."""
+    old, parties = start_refresh(ED25519)
+    first = {i: p.round1() for i, p in parties.items()}
+    second = {i: p.round2(first) for i, p in parties.items()}
+    terms = parties[1]._terms
+    with shamir.Polynomial.random_through_zero(ED25519, len(old[1].commitments)) as polynomial:
+        other = dealing.deal(terms, 1, polynomial, first)
+    with pytest.raises(AbortError) as caught:
+        parties[1].round3({**second, 1: other})
+    assert caught.value.code == "ceremony.equivocation"
+    with pytest.raises(CallerError):
+        parties[1]._receiver._key.reveal()
+
+
 def test_refresh_rounds_run_once() -> None:
     """A holder deals once per refresh."""
     _, parties = start_refresh(ED25519)
@@ -383,6 +398,32 @@ def test_repair_gives_back_exactly_the_lost_share(group: Any, helpers: tuple[int
     assert rebuilt.secret.same(case.shares[4].secret)
     assert rebuilt.public_key == case.shares[1].public_key
     assert rebuilt.public_shares[4] == case.shares[1].public_shares[4]
+
+
+def test_exchanged_own_parts_blame_nobody() -> None:
+    """A helper that finds other parts under its own name stops, although those would verify."""
+    case = Repair()
+    second = case.second()
+    twin = repair.Helper(case.terms, index=1, share=case.shares[1].secret)
+    twin._key = case.helpers[1]._key
+    twin.round1()
+    with pytest.raises(AbortError) as caught:
+        case.helpers[1].round3({**second, 1: twin.round2(case.first)})
+    assert caught.value.code == "ceremony.equivocation"
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_helper_that_failed_has_forgotten_its_key(number: int) -> None:
+    """Whatever stops a helper, its ceremony key is gone, and nothing it split is left in memory."""
+    case = Repair()
+    second = case.second() if number == 3 else {}
+    held = len(living_secrets())
+    helper = case.helpers[1]
+    with pytest.raises(AbortError):
+        helper.round3({1: second[1]}) if number == 3 else helper.round2({})
+    assert len(living_secrets()) == held
+    with pytest.raises(CallerError):
+        helper._key.reveal()
 
 
 def test_what_the_target_receives_is_not_the_helpers_shares() -> None:
