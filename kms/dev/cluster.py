@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from attestation.errors import DocumentError
 from attestation.proof_of_cloud.registry import Registry
 from attestation.simulated.authority import Authority
 from enclave.roster import Roster
@@ -165,11 +166,11 @@ class DevCluster:
             self._progress("making a new cluster: hardware vendor, machines, registry, operator, roster")
             creation.create(layout.root, nodes=self._nodes, first_port=self.port + 1 if self.port else 0)
             self.made_now = True
+        self.roster = _read_roster(layout)
         self.authority = Authority.load(layout.authority)
         self.registry = Registry.open(layout.registry)
         write_collateral(self.authority, layout)
         restate(self.registry, layout)
-        self.roster = Roster.parse(layout.roster.read_bytes())
         self._choose_port()
         creation.set_cluster_file(layout, url=self.url)
 
@@ -235,6 +236,18 @@ def _take_directory(layout: Layout) -> None:
         raise ConflictError(
             f"{layout.root} is not empty and was not made by kms dev", code="dev.directory", hint="choose another --dir"
         )
+
+
+def _read_roster(layout: Layout) -> Roster:
+    """The cluster's roster; raises ConflictError (`dev.version`) if this version does not read it."""
+    try:
+        return Roster.parse(layout.roster.read_bytes())
+    except DocumentError as error:
+        raise ConflictError(
+            f"the cluster in {layout.root} was not made by this version: {error.detail}",
+            code="dev.version",
+            hint="make it anew with --fresh, which throws its keys away, or choose another --dir",
+        ) from None
 
 
 def _clear(layout: Layout) -> None:

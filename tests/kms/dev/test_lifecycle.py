@@ -94,6 +94,19 @@ def test_keys_survive_a_restart_but_not_fresh(tmp_path: Path) -> None:
         assert json.loads(_kms(file, "keys", "list", "--json")) == []
 
 
+async def test_machines_of_both_vendors_are_trusted_and_sign(cluster: RunningCluster) -> None:
+    """A client verifies three TDX and two SEV-SNP nodes, and a key whose nodes include both SEV-SNP ones signs."""
+    async with cluster.as_operator() as operator, cluster.as_agent() as agent:
+        nodes = (await operator.look()).nodes
+        trusted = {slot: str(check.standing.claims.tee) for slot, check in nodes.items() if check.standing}
+        assert trusted == dict(zip(cluster.dev.slots, ["tdx"] * 3 + ["sev-snp"] * 2, strict=True))
+        slots = ["node-2", "node-4", "node-5"]
+        key = await operator.keys.create("mixed", usage="generic", policy=cluster.policy, nodes=slots)
+        signed = await agent.sign.message(key.key, b"by both")
+        assert sorted(signed.signers) == slots
+        Ed25519PublicKey.from_public_bytes(key.public_key).verify(signed.ed25519 or b"", b"by both")
+
+
 async def test_a_node_that_crashes_is_started_again(cluster: RunningCluster) -> None:
     """The supervisor starts a node again that ended on its own, says so, and the cluster trusts its new boot."""
     watching = cluster.start(cluster.dev.watch())

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from attestation.canonical import parse_json
+from attestation.canonical import canonical_json, parse_json
+from attestation.envelope import b64url
 from attestation.proof_of_cloud.registry import Registry
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.simulated.authority import Authority
@@ -129,6 +130,18 @@ async def test_foreign_directory_is_left_alone(tmp_path: Path) -> None:
         await DevCluster(tmp_path, fresh=True).start()
     assert caught.value.code == "dev.directory"
     assert (tmp_path / "logs" / "precious").read_text() == "x"
+
+
+async def test_a_cluster_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    """A roster this version does not read is reported with the way out, and nothing is thrown away unasked."""
+    made = create(tmp_path / "dev", nodes=3, first_port=0)
+    made.lock.touch()
+    value = parse_json(made.roster.read_bytes())
+    made.roster.write_bytes(canonical_json(value | {"payload": b64url(b"{}")}))
+    with pytest.raises(ConflictError, match="not made by this version") as caught:
+        await DevCluster(made.root).start()
+    assert caught.value.code == "dev.version"
+    assert made.operator_key.exists()
 
 
 def test_second_instance_is_refused(tmp_path: Path) -> None:
