@@ -15,6 +15,7 @@ from attestation import __version__
 VERBS = {
     "verify": "Verify one piece of evidence and print every step.",
     "inspect": "Show what a piece of evidence says, without verifying it.",
+    "report": "Verify evidence and write one HTML page with every verdict and step.",
     "fetch": "Fill a directory with current collateral; the only verb that uses the network.",
     "bundle": "Write the collateral of a directory as one file.",
     "release": "Sign release manifests, and show what they say and who signed them.",
