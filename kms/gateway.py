@@ -14,6 +14,7 @@ from kms.admission import Admissions
 from kms.config import GatewayConfig
 from kms.directory import Directory
 from kms.errors import ConfigurationError, KmsError
+from kms.fleet.admittance import Admittance
 from kms.fleet.attestation import AttestationRelay
 from kms.fleet.ceremony import finish
 from kms.fleet.documents import DocumentRelay, push_collateral, push_registry
@@ -51,7 +52,8 @@ class Gateway:
         self.directory = Directory(self.roster)
         self.keyring = Keyring(store)
         self.fleet = Fleet(self.roster)
-        self.relay = AttestationRelay(self.fleet)
+        admittance = Admittance(self.roster, collateral=self.collateral, registry=self.registry, clock=self.fleet.clock)
+        self.relay = AttestationRelay(self.fleet, admittance)
         self.documents = DocumentRelay(self.fleet, store, newest=self.directory.newest)
         self.admissions = Admissions(
             store=store,

@@ -1,13 +1,15 @@
 """Keeps the nodes' trust in each other current: relays challenges, evidence, presentations and channel openings.
 
 Every node judges every other itself, from a quote over its own nonce; several verifiers' nonces share one
-quote.  This program only carries, and has nothing to gain from lying: what it withholds or spoils is missing
-at the node, and the node then refuses to work (specs/node.md).
+quote.  This program carries, and has nothing to gain from lying: what it withholds or spoils is missing
+at the node, and the node then refuses to work (specs/node.md).  The same quote answers a nonce of this gateway,
+which sends requests only to machines whose evidence it verified (kms.fleet.admittance).
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Iterable
 
@@ -20,6 +22,7 @@ from enclave.wire import (
     Presentation,
 )
 from kms.errors import KmsError
+from kms.fleet.admittance import Admittance
 from kms.fleet.evidence import EvidenceDesk
 from kms.fleet.fleet import Fleet
 from kms.fleet.link import NodeLink
@@ -36,6 +39,8 @@ TOGETHER_S = 300.0
 RETRY_MIN_S, RETRY_MAX_S = 1.0, 60.0
 """Bounds of the pause after a verdict that is not trust; it doubles."""
 
+NONCE_BYTES = 32
+
 PRESENT_TIMEOUT_S = 15.0
 """Judging evidence takes a few milliseconds; the rest is for a loaded machine."""
 
@@ -46,8 +51,9 @@ Pair = tuple[str, str]
 class AttestationRelay:
     """Runs until closed; `attend` and `recheck` make it look at once."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, admittance: Admittance) -> None:
         self._fleet = fleet
+        self._admittance = admittance
         self.desks = {slot: EvidenceDesk(link) for slot, link in fleet.links.items()}
         self._due: dict[Pair, float] = {}
         self._pause: dict[Pair, float] = {}
@@ -134,15 +140,16 @@ class AttestationRelay:
         nonces = {slot: nonce for slot, nonce in zip(verifiers, challenges, strict=True) if nonce is not None}
         presentation: Presentation | None = None
         if nonces:
+            own = os.urandom(NONCE_BYTES)
             try:
-                presentation = await self.desks[peer].ask(list(nonces.values()))
-                self._admit(peer, presentation)
+                presentation = await self.desks[peer].ask([*nonces.values(), own])
+                self._admit(peer, presentation, own)
             except KmsError as error:
                 logger().warning("evidence-failed", slot=peer, code=error.code)
         results = await asyncio.gather(*(self._present(slot, peer, nonces, presentation) for slot in verifiers))
         renewal = random.uniform(RENEW_MIN_S, RENEW_MAX_S)  # noqa: S311  spreads load; one for all, to quote once again
         for verifier, trusted in zip(verifiers, results, strict=True):
-            self._schedule((verifier, peer), renewal if trusted else None)
+            self._schedule((verifier, peer), renewal if trusted and self._fleet.links[peer].admitted else None)
 
     async def _challenge(self, verifier: str) -> bytes | None:
         try:
@@ -152,12 +159,16 @@ class AttestationRelay:
         assert isinstance(reply, ChallengeReply)
         return reply.nonce
 
-    def _admit(self, peer: str, presentation: Presentation) -> None:
+    def _admit(self, peer: str, presentation: Presentation, nonce: bytes) -> None:
+        """Let requests through a connection that ends in the attested machine; nodes judge for themselves."""
         identity = presentation.identity
         link = self._fleet.links[peer]
         if identity.slot != peer or identity.cluster != self._fleet.roster.cluster_id:
             link.reset()
             raise KmsError("the evidence is of another node", code="evidence.misdirected")
+        if not link.admitted:
+            # Once is enough: a TLS connection does not change its end.
+            self._admittance.check(presentation, nonce)
         if not link.admit(identity.tls_spki):
             raise KmsError("the evidence names another TLS key than the connection's", code="evidence.tls-key")
 

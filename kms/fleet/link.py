@@ -1,8 +1,8 @@
 """The lasting way to one node: connects, reconnects with jitter, and knows how the node is doing.
 
 The TLS certificate is self-signed per boot: nothing is believed because of it.  What binds it is the
-node's evidence, which names the hash of its key; `admit` closes the door to a connection that ends
-anywhere else.
+node's verified evidence, which names the hash of its key; `admit` closes the door to a connection that
+ends anywhere else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Files the operator keeps current beside the gateway: attestation collateral and the proof-of-cloud registry.
 
-They are polled, because a revocation must reach every node within seconds of the file changing.  The
-gateway does not judge what it reads; the nodes do.
+They are polled, because a revocation must reach every node within seconds of the file changing.  What
+follows from them is for the nodes to decide; the gateway uses them to know whom it talks to.
 """
 
 from __future__ import annotations

@@ -42,6 +42,15 @@ def signed(identity: BootIdentity, message: CeremonyMessage, **changes: Any) -> 
 # --- honest runs --------------------------------------------------------------------------------------
 
 
+def test_an_order_from_before_the_boot_is_refused(ready: World) -> None:
+    """A node that restarted has forgotten which orders it served, so it takes only later ones."""
+    start = ready.ceremony_start(ready.order(), session=b"s" * 32)
+    ready.now += 2
+    ready.stop("node-1")
+    ready.start("node-1")
+    assert code_of(ready.call, "node-1", "ceremony-start", start) == "token.before-boot"
+
+
 @pytest.mark.parametrize(
     ("changes", "size"),
     [
