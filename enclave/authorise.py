@@ -1,9 +1,11 @@
 """May this request use this key?  The question every use of a share passes, in one order (specs/node.md section 4).
 
 1. the token verifies over the exact body, for this act, and was issued after this boot;
-2. its issuer is an active agent, or an operator (whom only a rule that names it lets through step 4);
-3. the key it names is held here, enabled, and the token is younger than the key;
-4. the key's own policy, as this node holds it, allows the payload this node parsed;
+2. its issuer is an active agent, not frozen, whose credential still counts, or an operator (whom only a rule
+   that names it lets through step 4);
+3. the key it names is held here, enabled, not frozen, and the token is younger than the key;
+4. the key's own policy, as this node holds it, allows the payload this node parsed, and no chain it may take
+   effect on is frozen;
 5. every member of the signer set is trusted now in this node's own table;
 6. the request id has attempts left.
 Parameters come from the token and the body, from nowhere else.
@@ -14,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from enclave import freezing
 from enclave.errors import CallerError, RefusedError, TokenError
 from enclave.keys import HeldKey
 from enclave.policy import Request, evaluate
@@ -36,7 +39,11 @@ class Authorised:
 
 
 def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) -> Authorised:
-    """Steps 1 to 3; raises TokenError, RefusedError (`agent.revoked`, `key.disabled`), CallerError (`key.unknown`)."""
+    """Steps 1 to 3.
+
+    Raises TokenError, RefusedError (`agent.revoked`, `credential.revoked`, `key.disabled`, `frozen.*`), CallerError
+    (`key.unknown`).
+    """
 
     def registered(issuer: str, kid: str) -> PublicKey | None:
         return node.directory.agent_key(issuer, kid) or node.roster.operator_key(issuer, kid)
@@ -52,32 +59,47 @@ def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) 
         not_before=node.started_at,
     )
     # 2
-    agent = node.directory.agent(verified.issuer)
-    if agent is not None and agent.state != "active":
-        raise RefusedError("agent is revoked", code="agent.revoked")
+    check_issuer(node, verified)
     # 3
     key, version = parse_key_resource(verified.resource)
     held = node.keys.get(key, version)
     if verified.issued_at < held.certificate.activated_at:
         raise TokenError("issued before the key became active", code="token.before-boot", hint="sign it again")
-    if not node.directory.is_enabled(key):
-        raise RefusedError("key is disabled", code="key.disabled")
+    check_key_state(node, key)
     return Authorised(token=verified, key=held)
 
 
-def check_sign_policy(node: NodeState, request: Authorised, payload: Payload, now: int) -> None:
-    """Step 4 for a signature: the agent's own deadline, then policy.
+def check_issuer(node: NodeState, token: Token) -> None:
+    """Step 2, also between rounds; raises RefusedError (`agent.revoked`, `credential.revoked`, `frozen.agent`)."""
+    agent = node.directory.agent(token.issuer)
+    if agent is not None and agent.state != "active":
+        raise RefusedError("agent is revoked", code="agent.revoked")
+    if node.directory.is_taken_back(token.issuer, token.kid):
+        raise RefusedError("this credential of the agent is revoked", code="credential.revoked")
+    freezing.check_agent(node.directory, token.issuer)
 
-    Raises RefusedError (`payload.expired`, `policy.unknown`, `policy.denied`).
+
+def check_key_state(node: NodeState, key: str) -> None:
+    """The changing part of step 3, also between rounds; raises RefusedError (`key.disabled`, `frozen.*`)."""
+    if not node.directory.is_enabled(key):
+        raise RefusedError("key is disabled", code="key.disabled")
+    freezing.check_key(node.directory, key)
+
+
+def check_sign_policy(node: NodeState, request: Authorised, payload: Payload, now: int) -> None:
+    """Step 4 for a signature: the agent's own deadline, then policy, then freezes of chains.
+
+    Raises RefusedError (`payload.expired`, `policy.unknown`, `policy.denied`, `frozen.chain`).
     """
     if payload.not_after is not None and now > payload.not_after:
         raise RefusedError("the request's own deadline has passed", code="payload.expired")
     _decide(node, request, payload.policy_kind, payload, now)
+    freezing.check_chain(node.directory, request.key.certificate.usage, payload)
 
 
 def check_decrypt_policy(node: NodeState, request: Authorised, body: DecryptBody, now: int) -> None:
-    """Step 4 for a decryption; raises RefusedError (`policy.unknown`, `policy.denied`)."""
-    _decide(node, request, "decrypt", body, now)
+    """Step 4 for opening a ciphertext; raises RefusedError (`policy.unknown`, `policy.denied`)."""
+    _decide(node, request, body.kind, body, now)
 
 
 def check_members(node: NodeState, request: Authorised, signers: list[str], now: int) -> list[int]:
@@ -99,7 +121,7 @@ def take_attempt(node: NodeState, request: Authorised, purpose: bytes, now: int)
 
 
 def authorise_order(node: NodeState, token: str, body: bytes, now: int) -> Token:
-    """An administrator's order for a new key; raises TokenError, RefusedError (`operator.role`)."""
+    """An administrator's order for a new key; raises TokenError, RefusedError (`operator.role`, `frozen.cluster`)."""
     verified = verify_token(
         token,
         body=body,
@@ -113,6 +135,7 @@ def authorise_order(node: NodeState, token: str, body: bytes, now: int) -> Token
     operator = node.roster.operator(verified.kid)
     if operator is None or Role.ADMIN not in operator.roles:
         raise RefusedError("creating keys needs the role admin", code="operator.role")
+    freezing.check_cluster(node.directory)
     return verified
 
 

@@ -1,4 +1,4 @@
-"""The control documents a node holds: agents, policies and key states, sealed so that none can be undone.
+"""The control documents a node holds: agents, policies, key states and restrictions, sealed so that none is undone.
 
 Rules kept: only documents that verify under this node's roster enter; per subject only newer ones; a
 revocation survives restarts because the store notices a missing or older row.
@@ -6,6 +6,9 @@ revocation survives restarts because the store notices a missing or older row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from attestation.envelope import Envelope
 from attestation.errors import CodedError
 from enclave.documents import (
     Agent,
@@ -14,9 +17,11 @@ from enclave.documents import (
     PolicyDocument,
     check_not_ahead,
     parse_document,
+    reread_document,
     supersedes,
 )
 from enclave.errors import RefusedError, StorageError
+from enclave.restrictions import Freeze, Scope, credential_subject, freeze_subject
 from enclave.roster import Roster
 from enclave.seal import SealedStore
 from enclave.signing_key import PublicKey
@@ -33,21 +38,26 @@ class Directory:
         self._store = store
         self._roster = roster
         self._documents: dict[tuple[str, str], Document] = {}
+        self._by_digest: dict[bytes, Document] = {}
+        self._frozen_chains: set[str] = set()
         for name, envelope in store.items("document"):
             try:
-                document = parse_document(envelope, roster)
+                document = reread_document(envelope, roster)
             except CodedError as error:
                 raise StorageError(
                     f"stored document {name} does not verify under the roster: {error.code}", code="storage.form"
                 ) from None
-            self._documents[document.kind, document.subject] = document
+            self._hold(document)
 
     def put(self, envelope: bytes, now: int) -> Document:
         """Take a document; durable after the store's next commit.  The same document again changes nothing.
 
         Raises DocumentError or RefusedError (see enclave.documents), PolicyError, RefusedError (`documents.full`).
         """
-        document = parse_document(envelope, self._roster)
+        known = self._by_digest.get(Envelope.parse(envelope).digest)
+        if known is not None:
+            return known
+        document = parse_document(envelope, self._roster, agents=self.credentials)
         name = (document.kind, document.subject)
         held = self._documents.get(name)
         if not supersedes(document, held):
@@ -56,7 +66,7 @@ class Directory:
         if held is None and len(self._documents) >= DOCUMENTS_MAX and not document.restricts:
             raise RefusedError(f"this node holds {DOCUMENTS_MAX} documents already", code="documents.full")
         self._store.put("document", ":".join(name), envelope)
-        self._documents[name] = document
+        self._hold(document)
         return document
 
     def agent(self, agent: str) -> Agent | None:
@@ -81,7 +91,40 @@ class Directory:
             return None
         return next((key for key in document.keys if key.kid == kid), None)
 
+    def credentials(self, agent: str) -> Iterator[PublicKey]:
+        """The keys of an agent that count now."""
+        document = self.agent(agent)
+        for key in document.keys if document is not None and document.state == "active" else ():
+            if not self.is_taken_back(agent, key.kid):
+                yield key
+
+    def is_taken_back(self, agent: str, kid: str) -> bool:
+        """Whether that credential of the agent was revoked alone."""
+        return ("credential", credential_subject(agent, kid)) in self._documents
+
+    def is_frozen(self, scope: Scope, target: str | None = None) -> bool:
+        """Whether the newest word on that scope and target is `frozen`."""
+        document = self._documents.get(("freeze", freeze_subject(scope, target)))
+        return isinstance(document, Freeze) and document.restricts
+
+    @property
+    def frozen_chains(self) -> frozenset[str]:
+        """Every chain that is frozen now."""
+        return frozenset(self._frozen_chains)
+
     @property
     def digests(self) -> list[bytes]:
         """Digests of everything held."""
-        return [document.digest for document in self._documents.values()]
+        return list(self._by_digest)
+
+    def _hold(self, document: Document) -> None:
+        name = (document.kind, document.subject)
+        replaced = self._documents.get(name)
+        if replaced is not None:
+            self._by_digest.pop(replaced.digest, None)
+        self._documents[name] = document
+        self._by_digest[document.digest] = document
+        if isinstance(document, Freeze) and document.scope is Scope.CHAIN and document.target is not None:
+            self._frozen_chains.discard(document.target)
+            if document.restricts:
+                self._frozen_chains.add(document.target)

@@ -1,4 +1,4 @@
-"""Control documents: agents, policies and key states, signed by operators (specs/control-documents.md).
+"""Control documents: agents, policies, key states and restrictions, signed by operators (specs/control-documents.md).
 
 Rules kept: a document counts only for its cluster and under operators whose role allows its kind;
 each subject's sequence only rises; the same document again changes nothing; a revoked agent stays
@@ -9,23 +9,27 @@ nothing could follow it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from attestation.canonical import canonical_json
-from attestation.envelope import Envelope, b64url
+from attestation.envelope import Envelope, b64url, pre_authentication
 from attestation.errors import CodedError, DocumentError
 from enclave.errors import RefusedError
 from enclave.fields import Fields
 from enclave.policy.rules import Policy
+from enclave.restrictions import CredentialRevocation, Freeze, read_credential, read_freeze
 from enclave.roster import Role, Roster
 from enclave.signing_key import PublicKey, SigningKey
 
 AGENT_KEYS_MAX = 8
 """Most keys of one agent: rotation needs two, several devices a few more."""
 
-KINDS = ("agent", "policy", "key-state")
+KINDS = ("agent", "policy", "key-state", "freeze", "credential")
+
+AgentKeys = Callable[[str], Iterable[PublicKey]]
+"""The keys of an agent that count now."""
 
 SEQUENCE_AHEAD_S_MAX = 60
 """How far a sequence may lie ahead of the clock, read as Unix milliseconds: twelve times the skew tokens tolerate."""
@@ -163,24 +167,52 @@ class KeyState:
         }
 
 
-Document = Agent | PolicyDocument | KeyState
+Document = Agent | PolicyDocument | KeyState | Freeze | CredentialRevocation
 
 
-def parse_document(envelope: bytes, roster: Roster) -> Document:
-    """Read and verify a control document under `roster`.
+def parse_document(envelope: bytes, roster: Roster, *, agents: AgentKeys | None = None) -> Document:
+    """Read and verify a control document under `roster`; `agents` lets agents take back their own credentials.
 
     Raises DocumentError (`document.malformed`, `document.type`, `document.cluster`, envelope codes;
     PolicyError for a policy's rules) or RefusedError (`document.role`, `document.quorum`).
     """
     signed = Envelope.parse(envelope)
+    document = _read(signed, roster)
+    if isinstance(document, CredentialRevocation) and agents is not None and _is_own(document, signed, agents):
+        return document
+    _check_signers(document, signed, roster)
+    return document
+
+
+def reread_document(envelope: bytes, roster: Roster) -> Document:
+    """A document that was verified when it was taken; raises as `parse_document`.
+
+    An agent's own signature is not asked for again: its keys may have changed since, its revocations stay.
+    """
+    signed = Envelope.parse(envelope)
+    document = _read(signed, roster)
+    if not isinstance(document, CredentialRevocation):
+        _check_signers(document, signed, roster)
+    return document
+
+
+def _read(signed: Envelope, roster: Roster) -> Document:
     kind = next((kind for kind in KINDS if signed.payload_type == payload_type(kind)), None)
     if kind is None:
-        raise DocumentError("expected an agent, policy or key-state document", code="document.type")
+        raise DocumentError(f"expected a document of kind {', '.join(KINDS)}", code="document.type")
     document = _READERS[kind](Fields(signed.value(), where="", error=_malformed), signed.digest)
     if document.cluster != roster.cluster_id:
         raise DocumentError("document is for another cluster", code="document.cluster")
-    _check_signers(document, signed, roster)
     return document
+
+
+def _is_own(document: CredentialRevocation, signed: Envelope, agents: AgentKeys) -> bool:
+    """Whether it is about a key of the agent that counts now, and such a key signed."""
+    message = pre_authentication(signed.payload_type, signed.payload)
+    known = {key.kid: key for key in agents(document.agent)}
+    return document.credential in known and any(
+        name in known and known[name].verify(message, signature) for name, signature in signed.signatures
+    )
 
 
 def supersedes(new: Document, held: Document | None) -> bool:
@@ -198,6 +230,8 @@ def supersedes(new: Document, held: Document | None) -> bool:
         raise RefusedError("documents are about different subjects", code="document.conflict")
     if isinstance(held, Agent) and held.state == "revoked":
         raise RefusedError("agent was revoked", code="document.revoked", hint="register it under a new id")
+    if isinstance(held, CredentialRevocation):
+        return False  # taken back for good: another document about it says nothing new
     if isinstance(new, Agent) and new.state == "revoked":
         return True
     if new.sequence == held.sequence:
@@ -208,14 +242,16 @@ def supersedes(new: Document, held: Document | None) -> bool:
 
 
 def check_not_ahead(document: Document, now: int) -> None:
-    """Refuse a sequence of an agent or key state beyond `now` (Unix seconds) in milliseconds and a minute.
+    """Refuse a sequence of an agent, key state or freeze beyond `now` (Unix seconds) in milliseconds and a minute.
 
     One operator signs these alone; without this bound the largest number would be the last word, and an
     agent could never be revoked nor a key enabled again.  A revocation passes: nothing has to follow it.
 
     Raises RefusedError (`document.from-future`).
     """
-    if isinstance(document, PolicyDocument) or (isinstance(document, Agent) and document.state == "revoked"):
+    if isinstance(document, PolicyDocument | CredentialRevocation):
+        return
+    if isinstance(document, Agent) and document.state == "revoked":
         return
     if document.sequence > (now + SEQUENCE_AHEAD_S_MAX) * 1000:
         raise RefusedError(
@@ -226,17 +262,26 @@ def check_not_ahead(document: Document, now: int) -> None:
 
 
 def sign_document(document: Document, *signers: SigningKey) -> bytes:
-    """The signed envelope as bytes; the inverse of `parse_document` up to roles."""
+    """The signed envelope as bytes; the inverse of `parse_document` up to roles.
+
+    Agents sign revocations of their credentials with whatever algorithm they have, operators with Ed25519.
+    """
     envelope = Envelope.of(payload_type(document.kind), document.payload())
     for signer in signers:
-        envelope = envelope.signed(signer.ed25519)
+        if isinstance(document, CredentialRevocation):
+            signature = signer.sign(pre_authentication(envelope.payload_type, envelope.payload))
+            envelope = replace(envelope, signatures=(*envelope.signatures, (signer.kid, signature)))
+        else:
+            envelope = envelope.signed(signer.ed25519)
     return canonical_json(envelope.to_json())
 
 
 def _check_signers(document: Document, signed: Envelope, roster: Roster) -> None:
-    roles = (Role.ADMIN, Role.REGISTRAR) if document.kind == "agent" else (Role.ADMIN,)
+    roles = (Role.ADMIN, Role.REGISTRAR) if document.kind in ("agent", "credential") else (Role.ADMIN,)
     entitled = len(signed.signers(entry.key for entry in roster.holders(*roles)))
-    needed = 1 if document.restricts else roster.quorum_for(document.kind)
+    # Letting a freeze go takes as many as changing the roster: whoever could outvote the freezer could replace them.
+    action = "roster" if document.kind == "freeze" else document.kind
+    needed = 1 if document.restricts else roster.quorum_for(action)
     if entitled >= needed:
         return
     if entitled:
@@ -310,4 +355,10 @@ class _Reader(Protocol):
     def __call__(self, fields: Fields, digest: bytes) -> Document: ...
 
 
-_READERS: dict[str, _Reader] = {"agent": _read_agent, "policy": _read_policy, "key-state": _read_key_state}
+_READERS: dict[str, _Reader] = {
+    "agent": _read_agent,
+    "policy": _read_policy,
+    "key-state": _read_key_state,
+    "freeze": read_freeze,
+    "credential": read_credential,
+}

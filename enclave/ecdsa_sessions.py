@@ -61,8 +61,8 @@ class Attempt:
     session: bytes
     connection: int
     key: HeldKey
-    issuer: str
-    """Agent that asked."""
+    recheck: Callable[[], None]
+    """Raises once the request that began it would no longer be allowed."""
     members: Mapping[int, Identity]
     channels: RowChannels
     signer: Signer
@@ -86,7 +86,7 @@ class EcdsaSessions:
         connection: int,
         *,
         key: HeldKey,
-        issuer: str,
+        recheck: Callable[[], None],
         child: ChildKey | None = None,
         members: Mapping[int, Identity],
         digest: bytes,
@@ -128,7 +128,7 @@ class EcdsaSessions:
             session=session,
             connection=connection,
             key=key,
-            issuer=issuer,
+            recheck=recheck,
             members=members,
             channels=channels,
             signer=Signer(terms, index=key.index, share=key.share, channels=channels),

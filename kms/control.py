@@ -67,7 +67,7 @@ class DocumentReply(Reply, frozen=True):
 async def accept(context: Context, request: DocumentRequest, *, kind: str, subject: str | None, state: str) -> Answer:
     """Take a document of one kind (and subject, and state where that is not empty); 202 while nodes are missing."""
     envelope = canonical_json(Envelope.parse(msgspec.to_builtins(request.document)).to_json())
-    document = parse_document(envelope, context.gateway.roster)
+    document = parse_document(envelope, context.gateway.roster, agents=context.gateway.directory.credentials)
     _check(document, kind=kind, subject=subject, state=state)
     call = context.caller
     context.gateway.admissions.require_resource(call, document.subject, "*")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from enclave.documents import Agent, Document, KeyState, PolicyDocument, check_not_ahead, parse_document
+from enclave.documents import Agent, Document, KeyState, PolicyDocument, check_not_ahead, reread_document
 from enclave.errors import RefusedError
 from enclave.policy import Rule
+from enclave.restrictions import Freeze, credential_subject
 from enclave.roster import Role, Roster
 from enclave.signing_key import PublicKey
 from kms.store.protocol import StoredDocument
@@ -28,7 +29,7 @@ class Directory:
     def load(self, stored: Iterable[StoredDocument]) -> None:
         """Take what the store kept; raises DocumentError if it no longer verifies under the roster."""
         for item in stored:
-            self.put(parse_document(item.envelope, self.roster), item.envelope)
+            self.put(reread_document(item.envelope, self.roster), item.envelope)
 
     def check(self, document: Document, now: int) -> None:
         """Raise RefusedError if `document` cannot follow what is held (a revoked agent stays revoked), or is ahead."""
@@ -47,8 +48,20 @@ class Directory:
         """The registered key of an operator or an active agent, or None."""
         document = self._documents.get(("agent", issuer))
         if isinstance(document, Agent):
-            return document.key(kid)
+            return None if self._is_taken_back(issuer, kid) else document.key(kid)
         return self.roster.operator_key(issuer, kid)
+
+    def credentials(self, agent: str) -> Iterator[PublicKey]:
+        """The keys of an agent that count now."""
+        document = self._documents.get(("agent", agent))
+        if isinstance(document, Agent) and document.state == "active":
+            yield from (key for key in document.keys if not self._is_taken_back(agent, key.kid))
+
+    def freezes(self) -> Iterator[tuple[Freeze, bytes]]:
+        """The newest word on everything that was ever frozen, with its envelope."""
+        for name, document in self._documents.items():
+            if isinstance(document, Freeze):
+                yield document, self._envelopes[name]
 
     def roles(self, principal: str) -> frozenset[Role]:
         """The roles of an operator; empty for agents."""
@@ -92,10 +105,13 @@ class Directory:
         return found is not None and any(_names(rule, principal, None) for rule in found[0].compiled.rules)
 
     def newest(self) -> list[tuple[bytes, bytes]]:
-        """(digest, envelope) of every document that counts, agents first, for nodes that were away."""
-        order = {"agent": 0, "policy": 1, "key-state": 2}
+        """(digest, envelope) of every document that counts, what stops something first, for nodes that were away."""
+        order = {"freeze": 0, "agent": 1, "credential": 2, "key-state": 3, "policy": 4}
         names = sorted(self._documents, key=lambda name: order[name[0]])
         return [(self._documents[name].digest, self._envelopes[name]) for name in names]
+
+    def _is_taken_back(self, agent: str, kid: str) -> bool:
+        return ("credential", credential_subject(agent, kid)) in self._documents
 
 
 def _names(rule: Rule, agent: str, key: str | None) -> bool:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from enclave.authorise import authorise_order
 from enclave.diversity import check_diversity
-from enclave.errors import CallerError, VerdictError
+from enclave.errors import CallerError, RefusedError, VerdictError
+from enclave.freezing import check_cluster
 from enclave.ids import check_id
 from enclave.key_order import KeyOrder
 from enclave.keys import certify
@@ -46,7 +47,12 @@ def start(node: NodeState, _connection: int, request: CeremonyStart, now: int) -
 
 
 def advance(node: NodeState, _connection: int, request: CeremonyRound, now: int) -> CeremonyMessage:
-    """Rounds 2 and 3, while every participant is still trusted under the identity it started with."""
+    """Rounds 2 and 3, while nothing is frozen and every participant is trusted under the identity it started with."""
+    try:
+        check_cluster(node.directory)
+    except RefusedError:
+        node.ceremonies.abort(request.session)
+        raise
     for slot, member in node.ceremonies.members(request.session).items():
         if node.verdicts.identity(slot, now) != member:
             node.ceremonies.abort(request.session)

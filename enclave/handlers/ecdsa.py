@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from enclave.authorise import authorise_use, check_members, check_own_part, check_sign_policy, take_attempt
+from enclave.authorise import (
+    Authorised,
+    authorise_use,
+    check_issuer,
+    check_key_state,
+    check_members,
+    check_own_part,
+    check_sign_policy,
+    take_attempt,
+)
 from enclave.child_keys import child_of
 from enclave.ecdsa_sessions import Attempt
 from enclave.errors import CallerError, RefusedError, VerdictError
+from enclave.freezing import check_chain
 from enclave.key_specs import Custody
 from enclave.ledger import ATTEMPTS_MAX
-from enclave.payload.sign import parse_sign_body
+from enclave.payload.sign import Payload, parse_sign_body
 from enclave.tokens import Act
 from enclave.wire import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart, Empty
 
@@ -44,7 +55,7 @@ def start(node: NodeState, connection: int, request: EcdsaStart, now: int) -> Ec
         connection,
         key=authorised.key,
         child=child,
-        issuer=authorised.token.issuer,
+        recheck=partial(_check_still_allowed, node, authorised, payload),
         members={
             index: node.verdicts.identity(slot, now) for index, slot in zip(indices, request.signers, strict=True)
         },
@@ -62,7 +73,8 @@ def advance(node: NodeState, connection: int, request: EcdsaRound, now: int) -> 
     """Rounds 2 to 4, while what `start` relied on still holds."""
     attempt = node.ecdsa.find(connection, request.session)
     try:
-        _check_still_allowed(node, attempt, now)
+        _check_members(node, attempt, now)
+        attempt.recheck()
     except BaseException:
         node.ecdsa.abort(connection, request.session)
         raise
@@ -75,13 +87,14 @@ def abort(node: NodeState, connection: int, request: EcdsaAbort, _now: int) -> E
     return Empty()
 
 
-def _check_still_allowed(node: NodeState, attempt: Attempt, now: int) -> None:
-    """A revocation between two rounds stops the release."""
+def _check_members(node: NodeState, attempt: Attempt, now: int) -> None:
     for member in attempt.members.values():
         if node.verdicts.identity(member.slot, now) != member:
             raise VerdictError(f"{member.slot} has another identity than at the start", code="attestation-stale")
-    if not node.directory.is_enabled(attempt.key.certificate.key):
-        raise RefusedError("key is disabled", code="key.disabled")
-    agent = node.directory.agent(attempt.issuer)
-    if agent is not None and agent.state != "active":
-        raise RefusedError("agent is revoked", code="agent.revoked")
+
+
+def _check_still_allowed(node: NodeState, authorised: Authorised, payload: Payload) -> None:
+    """A revocation or freeze between two rounds stops the release."""
+    check_issuer(node, authorised.token)
+    check_key_state(node, authorised.key.certificate.key)
+    check_chain(node.directory, authorised.key.certificate.usage, payload)

@@ -16,6 +16,8 @@ VERBS = {
     "keys": ("kms.cli.keys:keys", "Create, list, show, disable and enable keys."),
     "agents": ("kms.cli.agents:agents", "Register and revoke agents."),
     "policy": ("kms.cli.policy:policy", "Put and show the policies that say what agents may do."),
+    "freeze": ("kms.cli.freeze:freeze", "Stop a cluster, agent, key or chain at once; list what is frozen."),
+    "thaw": ("kms.cli.freeze:thaw", "Let what is frozen go again."),
     "documents": ("kms.cli.documents:documents", "Collect operators' signatures under one document."),
     "sign": ("kms.cli.sign:sign", "Sign a transaction or a message as an agent."),
     "encrypt": ("kms.cli.encrypt:encrypt", "Seal data to a key, on this machine."),

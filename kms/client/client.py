@@ -22,6 +22,7 @@ from kms.client.documents import Documents
 from kms.client.errors import ConfigurationError
 from kms.client.keys import Keys
 from kms.client.policies import Policies
+from kms.client.restrictions import Restrictions
 from kms.client.signing import Signing
 from kms.client.transport import TIMEOUT_S, Transport
 from kms.client.trust import TrustAnchors
@@ -31,7 +32,7 @@ from kms.client.verification import ClusterView, fetch_roster, verify_cluster
 class Client:
     """Made by `Client.connect`; used as `async with`, or closed with `close()`.
 
-    `keys`, `agents`, `policies`, `documents`, `sign`, `decryption` and `audit` hold the verbs.
+    `keys`, `agents`, `policies`, `documents`, `sign`, `decryption`, `audit` and `restrictions` hold the verbs.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Client:
         self.sign = Signing(self.caller, self.keys)
         self.decryption = Decryption(self.caller, self.keys)
         self.audit = Audit(self.caller)
+        self.restrictions = Restrictions(self.caller, self.documents, self.keys, transport, trust)
 
     @classmethod
     def connect(

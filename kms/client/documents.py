@@ -13,6 +13,7 @@ from attestation.canonical import canonical_json
 from attestation.envelope import Envelope
 from enclave.documents import KINDS, Agent, Document, KeyState, PolicyDocument, parse_document, payload_type
 from enclave.documents import sign_document as sign_with
+from enclave.restrictions import CredentialRevocation, Freeze
 from enclave.roster import Roster
 from kms.client.caller import Caller
 from kms.client.credentials import OperatorCredentials
@@ -55,16 +56,19 @@ class Documents:
 
     async def put(self, envelope: bytes, *, roster: Roster) -> Any:
         """Hand in a document signed in quorum; raises RefusedError (`document.quorum`) before sending if it is not."""
-        return await self._send(parse_document(envelope, roster), envelope)
+        return await self.send(parse_document(envelope, roster), envelope)
 
     async def sign_and_put(self, document: Document) -> Any:
         """Sign and hand in; the answer lists the nodes that acknowledged (informative)."""
-        return await self._send(document, self.sign(document))
+        return await self.send(document, self.sign(document))
 
-    async def _send(self, document: Document, envelope: bytes) -> Any:
+    async def send(self, document: Document, envelope: bytes) -> Any:
+        """Hand in an envelope that was read and signed before."""
         method, path = _route(document)
         body = canonical_json({"document": Envelope.parse(envelope).to_json()})
-        return await self._caller.call(method, path, act="documents.put", resource=document.subject, body=body)
+        # A scope or a credential is no resource with an id of its own.
+        resource = "*" if isinstance(document, Freeze | CredentialRevocation) else document.subject
+        return await self._caller.call(method, path, act="documents.put", resource=resource, body=body)
 
     def _operator(self) -> OperatorCredentials:
         credentials = self._caller.credentials
@@ -80,6 +84,10 @@ def _route(document: Document) -> tuple[str, str]:
             return "PUT", f"/v1/policies/{document.policy}"
         case KeyState():
             return "POST", f"/v1/keys/{document.key}/{'disable' if document.restricts else 'enable'}"
+        case Freeze():
+            return "POST", "/v1/freeze" if document.restricts else "/v1/thaw"
+        case CredentialRevocation():
+            return "DELETE", f"/v1/agents/{document.agent}/credentials/{document.credential}"
         case Agent() if document.restricts:
             return "POST", f"/v1/agents/{document.agent}/revoke"
     return "POST", "/v1/agents"

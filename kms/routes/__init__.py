@@ -7,10 +7,12 @@ from kms.routes import (
     agents,
     audit,
     collateral,
+    credentials,
     decrypt,
     derive,
     encrypt,
     evidence,
+    freeze,
     health,
     key,
     key_state,
@@ -29,7 +31,7 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
     endpoint
     for module in (
         root, roster, nodes, evidence, collateral, registry,
-        agents, policies,
+        agents, credentials, policies, freeze,
         keys, key, public_key, derive, key_state,
         sign, verify, encrypt, decrypt,
         audit, health,

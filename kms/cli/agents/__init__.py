@@ -1,4 +1,4 @@
-"""`kms agents`: create, list, revoke."""
+"""`kms agents`: create, list, revoke, revoke-credential."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ VERBS = {
     "create": ("kms.cli.agents.create:create", "Register an agent; makes its key file unless given a public key."),
     "list": ("kms.cli.agents.list:list_", "List the agents."),
     "revoke": ("kms.cli.agents.revoke:revoke", "Revoke an agent for good."),
+    "revoke-credential": ("kms.cli.agents.credential:revoke_credential", "Take back one key of an agent."),
 }
 
 
