@@ -14,6 +14,7 @@ import pytest
 
 import kms.errors
 from attestation.errors import CodedError
+from enclave.diversity import Dimension
 from enclave.errors import CallerError, RefusedError, TokenError
 from enclave.wire import Call, NonceCommitment, NoncesReply, NoncesRequest, PeerVerdict, decode_as
 from kms import observe
@@ -63,6 +64,12 @@ def test_every_error_of_this_package_has_a_status() -> None:
     for kind in set(classes) - undecided:
         error = kind("x", retry_after_s=1) if kind is RateLimitError else kind("x")
         assert status_of(error) != 500 or error.code.startswith("store."), kind
+
+
+def test_orders_beyond_the_rosters_terms_are_the_callers_fault() -> None:
+    """A node's refusal by any dimension of diversity says 422: name other nodes and try again."""
+    for dimension in Dimension:
+        assert status_of(NodeRefusal("too many", code=f"diversity.{dimension}", slot="node-1")) == 422
 
 
 def test_unexpected_errors_say_nothing_of_themselves() -> None:
