@@ -2,7 +2,9 @@
 
 Only instructions decoded here in full are `transfer` or `harmless`; every other instruction of a
 known program is `other`, and instructions of unknown programs are `opaque`.  A policy has to name
-what it allows of both.
+what it allows of both.  An `other` instruction that pays somebody still says whom and how much, so
+that caps and lists hold where a policy allows such instructions: programs ignore trailing bytes, and
+lamports leave an account by more than one instruction.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ class Effect:
     kind: EffectKind
     program: bytes
     name: str
+    moves: EffectKind | None = None
+    """`transfer` or `token-transfer` if it pays `recipient`, whatever else it does."""
     source: bytes | None = None
     recipient: bytes | None = None
     """For token transfers the token account, not its owner."""
@@ -66,9 +70,9 @@ class Effect:
             account = getattr(self, name)
             if account is not None:
                 facts[name] = solana_address(account)
-        if self.kind is EffectKind.TRANSFER:
+        if self.moves is EffectKind.TRANSFER:
             facts["lamports"] = str(self.lamports)
-        if self.kind is EffectKind.TOKEN_TRANSFER:
+        if self.moves is EffectKind.TOKEN_TRANSFER:
             facts["amount"] = str(self.amount)
         return facts
 
@@ -107,16 +111,33 @@ _SYSTEM_NAMES = {
 def _system(accounts: Sequence[bytes | None], data: bytes) -> Effect:
     """System program: bincode, u32 little-endian discriminant (solana-system-interface, SystemInstruction)."""
     number = int.from_bytes(data[:4], "little") if len(data) >= 4 else -1
-    if number == 2 and len(data) == 12 and len(accounts) >= 2:
-        return Effect(
-            kind=EffectKind.TRANSFER,
-            program=SYSTEM,
-            name="transfer",
-            source=accounts[0],
-            recipient=accounts[1],
-            lamports=int.from_bytes(data[4:], "little"),
-        )
-    return Effect(kind=EffectKind.OTHER, program=SYSTEM, name=_SYSTEM_NAMES.get(number, "unknown"))
+    is_plain = number == 2 and len(data) == 12 and len(accounts) >= 2
+    kind = EffectKind.TRANSFER if is_plain else EffectKind.OTHER
+    name = "transfer" if is_plain else _SYSTEM_NAMES.get(number, "unknown")
+    paid = _SYSTEM_PAID.get(number)
+    offset = 4 if number != _CREATE_WITH_SEED else _after_seed(data)
+    if paid is None or len(accounts) <= paid or len(data) < offset + 8:
+        return Effect(kind=kind, program=SYSTEM, name=name)
+    return Effect(
+        kind=kind,
+        program=SYSTEM,
+        name=name,
+        moves=EffectKind.TRANSFER,
+        source=accounts[0],
+        recipient=accounts[paid],
+        lamports=int.from_bytes(data[offset : offset + 8], "little"),
+    )
+
+
+_CREATE_WITH_SEED = 3
+
+_SYSTEM_PAID = {0: 1, 2: 1, _CREATE_WITH_SEED: 1, 5: 1, 11: 2}
+"""Instruction that takes lamports from its first account -> which of its accounts gets them."""
+
+
+def _after_seed(data: bytes) -> int:
+    """Where create-account-with-seed states its lamports: after base (32 bytes) and seed (u64 length, text)."""
+    return 4 + 32 + 8 + int.from_bytes(data[36:44], "little")
 
 
 def _compute_budget(data: bytes) -> Effect:
@@ -144,22 +165,33 @@ _TOKEN_NAMES = {
 def _token(program: bytes, accounts: Sequence[bytes | None], data: bytes) -> Effect:
     """SPL Token: u8 discriminant (TokenInstruction); only the two plain transfers are decoded."""
     number = data[0] if data else -1
-    if number == 3 and len(data) == 9 and len(accounts) >= 3:
-        (amount,) = struct.unpack("<Q", data[1:])
-        return _token_transfer(program, "transfer", accounts[0], accounts[1], amount, None)
-    if number == 12 and len(data) == 10 and len(accounts) >= 4:
+    if number == 3 and len(data) >= 9 and len(accounts) >= 3:
         (amount,) = struct.unpack("<Q", data[1:9])
-        return _token_transfer(program, "transfer-checked", accounts[0], accounts[2], amount, accounts[1])
+        name = "transfer" if len(data) == 9 else ""
+        return _token_transfer(program, name, accounts[0], accounts[1], amount, None)
+    if number == 12 and len(data) >= 10 and len(accounts) >= 4:
+        (amount,) = struct.unpack("<Q", data[1:9])
+        name = "transfer-checked" if len(data) == 10 else ""
+        return _token_transfer(program, name, accounts[0], accounts[2], amount, accounts[1])
+    if data[:2] == _TRANSFER_WITH_FEE and len(data) >= 10 and len(accounts) >= 4:
+        (amount,) = struct.unpack("<Q", data[2:10])
+        return _token_transfer(program, "", accounts[0], accounts[2], amount, accounts[1])
     return Effect(kind=EffectKind.OTHER, program=program, name=_TOKEN_NAMES.get(number, "unknown"))
+
+
+_TRANSFER_WITH_FEE = bytes([26, 1])
+"""Token-2022, transfer fee extension: TransferCheckedWithFee."""
 
 
 def _token_transfer(
     program: bytes, name: str, source: bytes | None, recipient: bytes | None, amount: int, mint: bytes | None
 ) -> Effect:
+    """A transfer; without a name it is not a plain one, so it has to be allowed as such too."""
     return Effect(
-        kind=EffectKind.TOKEN_TRANSFER,
+        kind=EffectKind.TOKEN_TRANSFER if name else EffectKind.OTHER,
         program=program,
-        name=name,
+        name=name or "unknown",
+        moves=EffectKind.TOKEN_TRANSFER,
         source=source,
         recipient=recipient,
         amount=amount,

@@ -1,7 +1,8 @@
 """Conditions on Solana messages.
 
 Rules kept: an account from a lookup table is on no allow-list and on every deny-list; instructions
-that are not plain transfers, and programs that are not understood, need to be named.
+that are not plain transfers, and programs that are not understood, need to be named; what pays
+somebody meets lists and caps, plain or not.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from enclave.policy.checks import Check, capped, listed, read_account, read_acco
 
 TOKENS_MAX = 256
 """Most tokens of one rule."""
-
-_MOVES = (EffectKind.TRANSFER, EffectKind.TOKEN_TRANSFER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ class SolanaLeaf:
             programs = {instruction.program for instruction in message.instructions}
             yield listed("solana.programs", bool(programs & self.programs), "programs of the message")
         if self.recipients is not None:
-            moved = [item.recipient for item in message.effects() if item.kind in _MOVES]
+            moved = [item.recipient for item in message.effects() if item.moves is not None]
             known = any(account is None or account in self.recipients for account in moved)
             yield listed("solana.recipients", known, "recipients of the message")
 
@@ -73,11 +72,11 @@ class SolanaLeaf:
             yield Check("solana.programs", False, partial(_opaque, effect))
         if effect.kind is EffectKind.OTHER:
             yield Check("solana.instructions", self.instructions_any, partial(_not_plain, effect))
-        if effect.kind is EffectKind.TRANSFER and self.recipients is not None:
+        if effect.moves is EffectKind.TRANSFER and self.recipients is not None:
             yield listed(
                 "solana.recipients", effect.recipient in self.recipients, "recipient", effect.recipient, _account
             )
-        if effect.kind is EffectKind.TOKEN_TRANSFER:
+        if effect.moves is EffectKind.TOKEN_TRANSFER:
             yield self._token(effect)
 
     def _token(self, effect: Effect) -> Check:

@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 from enclave.addresses import solana_address
 from enclave.payload.sign import Payload
 from enclave.payload.solana import parse_message
-from enclave.payload.solana_programs import MEMO, SYSTEM, TOKEN
+from enclave.payload.solana_programs import MEMO, SYSTEM, TOKEN, TOKEN_2022
 from enclave.policy import Request
 from tests.enclave.payload.messages import RECIPIENT, pay
 from tests.enclave.payload.test_solana import versioned
@@ -62,6 +62,62 @@ PRICE = set_compute_unit_price(1_000_000)
 def test_what_the_rule_names_is_allowed(rule: dict[str, Any], instructions: list[Instruction]) -> None:
     """Messages on the lists and at the caps are allowed; memos and unit limits never matter."""
     assert decide(solana(*instructions), allow(kinds=KINDS, solana=rule)).allowed
+
+
+def system(number: int, data: bytes, *accounts: bytes) -> Instruction:
+    """A System instruction by number."""
+    return call(SYSTEM, number.to_bytes(4, "little") + data, *accounts)
+
+
+LAMPORTS = (1000).to_bytes(8, "little")
+SEED = (4).to_bytes(8, "little") + b"seed"
+PAYING = [
+    system(0, LAMPORTS + bytes(40), A, D),
+    system(2, LAMPORTS + b"\0", A, D),
+    system(3, A + SEED + LAMPORTS + bytes(40), A, D),
+    system(5, LAMPORTS, A, D, C, C, C),
+    system(11, LAMPORTS + SEED + bytes(32), A, B, D),
+]
+"""Instructions other than the plain transfer that take 1000 lamports from A to D."""
+
+TOKEN_PAYING = [
+    call(TOKEN, b"\x0c" + LAMPORTS + b"\x06\0", A, B, D, C),
+    call(TOKEN_2022, b"\x1a\x01" + LAMPORTS + b"\x06" + bytes(8), A, B, D, C),
+]
+"""Transfers of 1000 of mint B to D that are not written as plain ones."""
+
+
+@pytest.mark.parametrize("instruction", PAYING)
+def test_whatever_pays_lamports_meets_lists_and_caps(instruction: Instruction) -> None:
+    """Allowing more than plain transfers lifts neither the recipients nor the sum; a deny-list sees them too."""
+    rule: dict[str, Any] = {"instructions": "any", "recipients": [ELSEWHERE], "lamports_max": "1000"}
+    request = solana(instruction)
+    assert decide(request, allow(kinds=KINDS, solana=rule)).allowed
+    assert not decide(request, allow(kinds=KINDS, solana=rule | {"recipients": [TO]})).allowed
+    assert not decide(request, allow(kinds=KINDS, solana=rule | {"lamports_max": "999"})).allowed
+    assert not decide(request, allow(kinds=KINDS, solana={})).allowed
+    barred = deny(solana={"recipients": [ELSEWHERE]})
+    assert not decide(request, allow(kinds=KINDS, solana={"instructions": "any"}), barred).allowed
+
+
+@pytest.mark.parametrize("instruction", [*TOKEN_PAYING, call(TOKEN, b"\x03" + LAMPORTS + b"\0", A, D, C)])
+def test_whatever_moves_tokens_needs_its_token(instruction: Instruction) -> None:
+    """Trailing bytes and extensions make no transfer of a token that the rule does not allow."""
+    assert not decide(solana(instruction), allow(kinds=KINDS, solana={"instructions": "any"})).allowed
+    assert decide(solana(instruction), allow(kinds=KINDS, solana={"instructions": "any", "tokens": "any"})).allowed
+    assert not decide(solana(instruction), allow(kinds=KINDS, solana={"tokens": "any"})).allowed
+
+
+@pytest.mark.parametrize("instruction", TOKEN_PAYING)
+def test_whatever_moves_a_listed_token_meets_its_terms(instruction: Instruction) -> None:
+    """Recipient and sum hold for every form of transfer."""
+    for terms, allowed in (
+        ({"recipients": [ELSEWHERE], "amount_max": "1000"}, True),
+        ({"recipients": [ACCOUNT]}, False),
+        ({"amount_max": "999"}, False),
+    ):
+        rule = {"instructions": "any", "tokens": [{"mint": MINT} | terms]}
+        assert decide(solana(instruction), allow(kinds=KINDS, solana=rule)).allowed is allowed
 
 
 @pytest.mark.parametrize(
