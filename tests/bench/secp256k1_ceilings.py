@@ -9,11 +9,11 @@ from enclave.group.secp256k1 import SECP256K1
 from enclave.secret import Secret
 from enclave.threshold import bip340
 from enclave.threshold.ecdsa.finish import finish
-from enclave.threshold.ecdsa.private import PairwiseKeys
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
 from enclave.threshold.shamir import split
 from enclave.threshold.vss import public_share
+from tests.enclave.threshold.pairwise import PairwiseKeys
 
 SIGNERS = (1, 2, 3)
 NODES = (1, 2, 3, 4, 5)

@@ -12,11 +12,11 @@ from enclave.derive import hkdf_sha256, sha512
 from enclave.group import ED25519, SECP256K1, Group
 from enclave.secret import Secret
 from enclave.threshold import bip340, ceremony_kem, dkg, dleq, frost, hpke, nonces, pop, reconstruct, shamir, vss
-from enclave.threshold.ecdsa.private import PairwiseKeys
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
-from tests.ct.node_cases import node_cases
+from tests.ct.node_cases import node_cases, row_channels
 from tests.ct.prepared import Case, Prepared
+from tests.ct.protocol_cases import protocol_cases
 
 MESSAGE = b"a message everyone knows"
 DIGEST = bytes(range(32))
@@ -50,7 +50,10 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     yield "ecdsa.signer.Signer", threshold_ecdsa
     yield "ceremony_kem.seal", kem_seal
     yield "ceremony_kem.CeremonyKey.open", kem_open
+    yield from protocol_cases()
     yield from node_cases()
+    # Last: from here on the context's blinding values count as secret in everything it computes.
+    yield "secp256k1.randomize", lambda: Prepared(call=SECP256K1.randomize)
 
 
 def group_cases(group: Group) -> Iterator[tuple[str, Case]]:
@@ -69,6 +72,7 @@ def group_cases(group: Group) -> Iterator[tuple[str, Case]]:
 
     point = group.base_mult_public(12345)
     yield "random_scalar", lambda: Prepared(call=group.random_scalar)
+    yield "scalar_from_public", lambda: Prepared(call=lambda: group.scalar_from_public(2**251 + 9))
     yield "scalar_from_wide", wide
     yield "scalar_check_secret", two(lambda a, _: group.scalar_check_secret(a))
     yield "add", two(group.add)
@@ -247,9 +251,10 @@ def reconstruct_sign() -> Prepared:
 
 
 def threshold_ecdsa() -> Prepared:
-    """All three signers of a 2-of-3 key through all four rounds: shares, dealt rows and channel keys poisoned."""
+    """All three signers of a 2-of-3 key through all four rounds, rows over their nodes' own sessions: shares and dealt
+    rows poisoned."""
     shares, commitments = shamir.split(SECP256K1, SECP256K1.random_scalar(), 2, (1, 2, 3))
-    keys = {(i, j): Secret.random() for i in shares for j in shares if i != j}
+    channels = row_channels(shares)
     session = Session(
         session=bytes(32),
         slots={i: f"node-{i}" for i in shares},
@@ -260,23 +265,12 @@ def threshold_ecdsa() -> Prepared:
     )
 
     def run() -> None:
-        signers = {
-            i: Signer(
-                session,
-                index=i,
-                share=shares[i],
-                channels=PairwiseKeys(
-                    sending={j: keys[i, j] for j in shares if j != i},
-                    receiving={j: keys[j, i] for j in shares if j != i},
-                ),
-            )
-            for i in shares
-        }
+        signers = {i: Signer(session, index=i, share=shares[i], channels=channels[i]) for i in shares}
         payloads = {i: signer.round1() for i, signer in signers.items()}
         for step in ("round2", "round3", "round4"):
             payloads = {i: getattr(signer, step)(payloads) for i, signer in signers.items()}
 
-    return Prepared(secrets=[*shares.values(), *keys.values()], call=run)
+    return Prepared(secrets=list(shares.values()), call=run)
 
 
 def kem_seal() -> Prepared:
