@@ -58,6 +58,7 @@ HANDLERS: dict[str, Handler] = {
     "release": reconstruct.release,
     "assemble": reconstruct.assemble,
     "partial": decrypt.partial,
+    "open": decrypt.open_inside,
 }
 """Every verb of enclave.wire.VERBS."""
 

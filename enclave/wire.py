@@ -396,6 +396,37 @@ class PartialReply(Message, frozen=True):
 
     partial: bytes | None = None
     sealed: bytes | None = None
+    """To the recipient: the point, and its proof behind it if the request wants one."""
+    proof: bytes | None = None
+    """Of a partial in clear, if the request wants one."""
+    row: bytes | None = None
+    """Point and proof over the session to the node that opens inside its enclave."""
+
+
+class SealedRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A partial result on its way to the node that opens."""
+
+    slot: str
+    sealed: bytes
+
+
+class OpenRequest(Message, frozen=True):
+    """Ask the node that the request names to open a ciphertext inside its enclave."""
+
+    token: str
+    body: bytes
+    signers: list[str]
+    rows: list[SealedRow]
+
+
+class OpenReply(Message, frozen=True):
+    """The plaintext sealed to the request's recipient or key; signed over opened_bytes()."""
+
+    sealed: bytes
+    target_version: int
+    """Version of the key it was sealed to again; 0 for a recipient."""
+    boot_counter: int
+    signature: bytes
 
 
 VERBS: dict[str, tuple[type[Message], type[Message]]] = {
@@ -423,6 +454,7 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "release": (ReleaseRequest, SealedShare),
     "assemble": (AssembleRequest, AssembleReply),
     "partial": (PartialRequest, PartialReply),
+    "open": (OpenRequest, OpenReply),
 }
 """Every verb with its request and reply type."""
 
@@ -542,6 +574,22 @@ def ecdsa_message_bytes(message: EcdsaMessage) -> bytes:
 def acknowledgement_bytes(cluster: bytes, slot: str, boot_counter: int, digest: bytes) -> bytes:
     """What a node signs to acknowledge a document."""
     return tagged("acknowledgement", cluster, slot.encode(), boot_counter.to_bytes(8, "big"), digest)
+
+
+def opened_bytes(
+    *, cluster: bytes, request_id: bytes, key: str, slot: str, boot_counter: int, sealed: bytes, target_version: int
+) -> bytes:
+    """What a node signs over what it opened and sealed again."""
+    return tagged(
+        "opened",
+        cluster,
+        request_id,
+        key.encode(),
+        slot.encode(),
+        boot_counter.to_bytes(8, "big"),
+        sealed,
+        target_version.to_bytes(4, "big"),
+    )
 
 
 def channel_opening_bytes(opening: ChannelOpening) -> bytes:

@@ -82,6 +82,8 @@ STATUS_OF_FAMILY: tuple[tuple[str, int], ...] = (
     ("order.", 422),
     ("diversity.", 422),
     ("derive.", 422),
+    ("decrypt.", 422),
+    ("opener.", 422),
     ("path.", 422),
     ("plaintext.", 422),
     ("policy.", 422),

@@ -1,4 +1,8 @@
-"""The body of a decrypt request and the HPKE info its encryption context stands for (specs/payloads.md)."""
+"""The bodies of decrypt and rewrap requests, and the HPKE info their encryption context stands for.
+
+Rules kept (specs/threshold-decryption.md): where the plaintext goes is inside the body the token covers, and it is
+exactly one of: the gateway, a recipient key, or, opened inside a named enclave, another key of the cluster.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,9 @@ from attestation.canonical import canonical_json, parse_json
 from attestation.errors import CodedError, DocumentError
 from enclave.errors import CallerError
 from enclave.fields import Fields
+from enclave.ids import check_id, check_name
+from enclave.key_specs import NODES_MAX
+from enclave.payload.ciphertext import KeyReference, split_ciphertext
 from enclave.wire import tagged
 
 ENC_BYTES = 32
@@ -20,13 +27,24 @@ TAG_BYTES = 16
 CIPHERTEXT_BYTES_MAX = 700 << 10
 """Largest ciphertext in bytes: its base64url fits a 1 MiB body."""
 
+OPENED_BYTES_MAX = 64 << 10
+"""Largest ciphertext in bytes that an enclave opens: its plaintext has to fit one arena of locked memory."""
+
 CONTEXT_MAX = 32
 """Most members of an encryption context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RewrapTarget:
+    """The key a plaintext is sealed to again, inside the enclave that opened it."""
+
+    key: str
+    context: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecryptBody:
-    """What a decrypt request asks for."""
+    """What a decrypt or rewrap request asks for."""
 
     enc: bytes
     """Encapsulated key, 32 bytes."""
@@ -36,7 +54,21 @@ class DecryptBody:
     recipient: bytes | None
     """X25519 public key the partial results are sealed to; None lets the gateway see the plaintext."""
 
-    kind = "decrypt"
+    reference: KeyReference | None = None
+    """The key the ciphertext says it belongs to, if it says so."""
+    opener: str | None = None
+    """Slot of the node that opens inside its enclave; None: the caller combines the partial results."""
+    target: RewrapTarget | None = None
+    """Key that the plaintext is sealed to; None: it goes to the recipient."""
+    proofs: bool = False
+    """Whether each partial result must come with a proof."""
+    without: tuple[str, ...] = ()
+    """Slots that must not take part, because the caller has proven them wrong."""
+
+    @property
+    def kind(self) -> str:
+        """What policy sees: `decrypt` or `rewrap`."""
+        return "decrypt" if self.target is None else "rewrap"
 
     @property
     def info(self) -> bytes:
@@ -50,34 +82,63 @@ def context_info(context: Mapping[str, str]) -> bytes:
 
 
 def parse_decrypt_body(body: bytes) -> DecryptBody:
-    """Read the body of `POST /v1/keys/{key}/decrypt`.
+    """Read the body of `POST /v1/keys/{key}/decrypt`, or of `/rewrap`, which has a member `to`.
 
-    Raises CallerError: `payload.malformed`, `payload.ciphertext`, `payload.recipient`, JSON codes.
+    Raises CallerError: `payload.malformed`, `payload.ciphertext`, `payload.too-large`, `payload.recipient`,
+    `payload.opener`, JSON codes.
     """
     try:
         value = parse_json(body, depth_max=4)
     except DocumentError as error:
         raise CallerError(error.detail, code=error.code, hint=error.hint) from None
     fields = Fields(value, where="", error=_malformed)
-    sealed = fields.base64("ciphertext", size_max=CIPHERTEXT_BYTES_MAX)
+    reference, sealed = split_ciphertext(fields.base64("ciphertext", size_max=CIPHERTEXT_BYTES_MAX))
     context = read_context(fields)
     recipient = fields.base64("recipient") if "recipient" in fields else None
+    opener = fields.label("opened_in_enclave") if "opened_in_enclave" in fields else None
+    target = _read_target(fields)
+    proofs = fields.boolean("proofs", default=False)
+    without = _read_without(fields)
     fields.done()
+    if target is None and opener is not None and recipient is None:
+        raise CallerError("what an enclave opens is sealed to a recipient", code="payload.recipient")
+    if target is not None and recipient is not None:
+        raise CallerError("a rewrapped plaintext has no recipient", code="payload.recipient")
+    if target is not None and opener is None:
+        raise CallerError("rewrapping needs opened_in_enclave", code="payload.opener")
+    if opener is not None and (proofs or opener in without):
+        raise CallerError("the enclave that opens checks proofs itself, and takes part", code="payload.opener")
+    if opener is not None and len(sealed) > OPENED_BYTES_MAX:
+        raise CallerError(
+            f"an enclave opens at most {OPENED_BYTES_MAX} bytes",
+            code="payload.too-large",
+            hint="encrypt a data key, and the data with that",
+        )
     if len(sealed) < ENC_BYTES + TAG_BYTES:
         raise CallerError("expected an encapsulated key, a ciphertext and a tag", code="payload.ciphertext")
     if recipient is not None and not is_usable_x25519(recipient):
         raise CallerError("expected a 32-byte X25519 public key", code="payload.recipient")
-    return DecryptBody(enc=sealed[:ENC_BYTES], ciphertext=sealed[ENC_BYTES:], context=context, recipient=recipient)
+    return DecryptBody(
+        enc=sealed[:ENC_BYTES],
+        ciphertext=sealed[ENC_BYTES:],
+        context=context,
+        recipient=recipient,
+        reference=reference,
+        opener=opener,
+        target=target,
+        proofs=proofs,
+        without=without,
+    )
 
 
-def read_context(fields: Fields) -> dict[str, str]:
-    """The optional `context` member: an object of short texts."""
-    if "context" not in fields:
+def read_context(fields: Fields, name: str = "context") -> dict[str, str]:
+    """The optional member `context`: an object of short texts."""
+    if name not in fields:
         return {}
-    context = fields.mapping("context", high=CONTEXT_MAX)
+    context = fields.mapping(name, high=CONTEXT_MAX)
     for value in context.values():
         if not isinstance(value, str) or len(value) > 1024:
-            fields.refuse("expected texts of at most 1024 characters", "context")
+            fields.refuse("expected texts of at most 1024 characters", name)
     return context
 
 
@@ -86,6 +147,20 @@ def is_usable_x25519(public_key: bytes) -> bool:
     if len(public_key) != 32:
         return False
     return public_key[:31] + bytes([public_key[31] & 0x7F]) not in LOW_ORDER_POINTS
+
+
+def _read_target(fields: Fields) -> RewrapTarget | None:
+    if "to" not in fields:
+        if "to_context" in fields:
+            fields.refuse("only rewrapped plaintexts have it", "to_context")
+        return None
+    return RewrapTarget(key=check_id(fields.take("to"), "key"), context=read_context(fields, "to_context"))
+
+
+def _read_without(fields: Fields) -> tuple[str, ...]:
+    if "without" not in fields:
+        return ()
+    return tuple(check_name(slot) for slot in fields.texts("without", low=1, high=NODES_MAX))
 
 
 def _malformed(detail: str) -> CodedError:

@@ -10,7 +10,7 @@ from enclave.payload.decrypt import DecryptBody
 from enclave.payload.sign import Payload
 from enclave.policy.checks import Check, listed
 from enclave.policy.evm_leaf import EvmLeaf
-from enclave.policy.rules import EVM_KINDS, Policy, Rule
+from enclave.policy.rules import EVM_KINDS, OPENING_KINDS, Policy, Rule
 from enclave.policy.solana_leaf import SolanaLeaf
 from enclave.threshold.derive import format_path
 
@@ -144,12 +144,16 @@ def _subject(rule: Rule, request: Request) -> Iterator[Check]:
 def _allows(rule: Rule, request: Request) -> Iterator[Check]:
     payload = request.payload
     match request.kind:
-        case "decrypt":
+        case "decrypt" | "rewrap":
             if not isinstance(payload, DecryptBody):
-                yield _unreadable("decrypt")
-            elif payload.recipient is None:
+                yield _unreadable(request.kind)
+                return
+            yield from rule.opening.checks(payload)
+            if payload.target is None and payload.recipient is None:
                 detail = "without a recipient the gateway sees the plaintext"
                 yield Check("plaintext_to_gateway", rule.plaintext_to_gateway, detail)
+        case "data_key":
+            yield Check("plaintext_to_gateway", rule.plaintext_to_gateway, "the gateway makes and sees the data key")
         case "digest":
             yield Check("digest", rule.digest, "a digest cannot be read by policy")
         case "evm_transaction":
@@ -177,6 +181,10 @@ def _allows(rule: Rule, request: Request) -> Iterator[Check]:
 def _touches(rule: Rule, request: Request) -> Iterator[Check]:
     """What a deny rule looks at; a payload that was not parsed counts as touched."""
     payload = request.payload
+    if rule.opening.contexts is not None or rule.opening.targets is not None:
+        yield Check("decrypt", request.kind in OPENING_KINDS, f"kind {request.kind}")
+        if isinstance(payload, DecryptBody):
+            yield from rule.opening.touches(payload)
     if rule.evm is not None:
         yield Check("evm", request.kind in EVM_KINDS, f"kind {request.kind}")
         if isinstance(payload, Payload):

@@ -13,6 +13,7 @@ from enclave.ids import check_id
 from enclave.payload.sign import KINDS_ALL
 from enclave.policy.checks import LIST_MAX
 from enclave.policy.evm_leaf import EvmLeaf, read_evm
+from enclave.policy.opening_leaf import OpeningLeaf, read_opening
 from enclave.policy.solana_leaf import SolanaLeaf, read_solana
 from enclave.policy.times import TimeLeaf, read_time
 from enclave.threshold.derive import parse_path
@@ -20,8 +21,11 @@ from enclave.threshold.derive import parse_path
 RULES_MAX = 256
 """Most rules of a policy: evaluation is linear and runs on every node."""
 
-KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | {"decrypt"}
-"""What a rule can be about: the payload kinds of signing (a sighash is a `digest`), and decryption."""
+OPENING_KINDS = frozenset({"decrypt", "rewrap"})
+"""Kinds that open ciphertexts."""
+
+KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | OPENING_KINDS | {"data_key"}
+"""What a rule can be about: the payload kinds of signing (a sighash is a `digest`), and uses of decryption keys."""
 
 
 PATHS_MAX = 256
@@ -47,6 +51,7 @@ class Rule:
     evm: EvmLeaf | None
     solana: SolanaLeaf | None
     time: TimeLeaf | None
+    opening: OpeningLeaf
     digest: bool
     """Whether blind signatures over digests are allowed."""
     plaintext_to_gateway: bool
@@ -93,6 +98,7 @@ def _read_rule(value: Any, where: str) -> Rule:
         evm=read_evm(fields.fields("evm"), denies=effect == "deny") if "evm" in fields else None,
         solana=read_solana(fields.fields("solana"), denies=effect == "deny") if "solana" in fields else None,
         time=read_time(fields.fields("time")) if "time" in fields else None,
+        opening=read_opening(fields, denies=effect == "deny"),
         digest=_allowed(fields, "digest", effect),
         plaintext_to_gateway=_allowed(fields, "plaintext_to_gateway", effect),
     )
@@ -108,7 +114,10 @@ def _check_kinds(rule: Rule, fields: Fields) -> None:
         (rule.evm is not None, EVM_KINDS, "evm"),
         (rule.solana is not None, {"solana_message"}, "solana"),
         (rule.digest, {"digest"}, "digest"),
-        (rule.plaintext_to_gateway, {"decrypt"}, "plaintext_to_gateway"),
+        (rule.plaintext_to_gateway, {"decrypt", "data_key"}, "plaintext_to_gateway"),
+        (rule.opening.enclave_required, OPENING_KINDS, "opened_in_enclave"),
+        (rule.opening.contexts is not None, OPENING_KINDS, "context"),
+        (rule.opening.targets is not None, {"rewrap"}, "rewrap_to"),
         (rule.paths is not None, KINDS_ALL - {"bitcoin_sighash"}, "paths"),
     ):
         if present and not kinds & about:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from enclave.payload.decrypt import CONTEXT_MAX
 from enclave.policy.checks import LIST_MAX
 from enclave.policy.rules import KINDS, PATHS_MAX, RULES_MAX
 from enclave.policy.times import DAYS
@@ -42,6 +43,8 @@ def _rule(effect: str) -> dict[str, Any]:
         "paths": _list({"type": "string", "pattern": "^m(/(0|[1-9][0-9]{0,9})){0,16}$"}, high=PATHS_MAX),
         "evm": _evm(effect),
         "solana": _solana(effect),
+        "context": _context(),
+        "rewrap_to": _list({"type": "string", "pattern": "^key_[a-z2-7]{26}$"}),
         "time": _object(
             not_before=_SECONDS,
             not_after=_SECONDS,
@@ -51,8 +54,20 @@ def _rule(effect: str) -> dict[str, Any]:
     }
     if effect == "allow":
         members |= {"digest": {"const": "allow"}, "plaintext_to_gateway": {"const": "allow"}}
+        members |= {"opened_in_enclave": {"const": "required"}}
     required = ["name", "effect", "kinds"] if effect == "allow" else ["name", "effect"]
-    return _object(**members) | {"required": required}
+    rule = _object(**members) | {"required": required}
+    return rule | {"dependentRequired": {"context": ["opened_in_enclave"]}} if effect == "allow" else rule
+
+
+def _context() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": _list({"type": "string", "minLength": 1, "maxLength": 256}),
+        "propertyNames": {"minLength": 1, "maxLength": 64},
+        "minProperties": 1,
+        "maxProperties": CONTEXT_MAX,
+    }
 
 
 def _evm(effect: str) -> dict[str, Any]:

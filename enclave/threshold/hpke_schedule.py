@@ -47,21 +47,35 @@ def shared_secret(dh: bytes, enc: bytes, public_key: bytes) -> bytes:
 
 def key_schedule(secret: bytes, info: bytes, aead: Aead) -> tuple[bytes, bytes]:
     """AEAD key and base nonce of a base-mode context."""
-    suite = b"HPKE" + KEM_ID.to_bytes(2, "big") + KDF_ID.to_bytes(2, "big") + aead.to_bytes(2, "big")
-    psk_id_hash = _extract(suite, b"", b"psk_id_hash", b"")
-    info_hash = _extract(suite, b"", b"info_hash", info)
-    context = _BASE_MODE + psk_id_hash + info_hash
+    suite, context = base_context(info, aead)
     prk = _extract(suite, secret, b"secret", b"")
     key = _expand(suite, prk, b"key", context, aead.key_bytes)
     return key, _expand(suite, prk, b"base_nonce", context, NONCE_BYTES)
 
 
+def base_context(info: bytes, aead: Aead) -> tuple[bytes, bytes]:
+    """Suite id and key schedule context of base mode: public, whoever computes the secret half."""
+    suite = b"HPKE" + KEM_ID.to_bytes(2, "big") + KDF_ID.to_bytes(2, "big") + aead.to_bytes(2, "big")
+    psk_id_hash = _extract(suite, b"", b"psk_id_hash", b"")
+    info_hash = _extract(suite, b"", b"info_hash", info)
+    return suite, _BASE_MODE + psk_id_hash + info_hash
+
+
+def labelled(suite: bytes, label: bytes, material: bytes) -> bytes:
+    """Input keying material of LabeledExtract (RFC 9180 section 4)."""
+    return _VERSION + suite + label + material
+
+
+def labelled_info(suite: bytes, label: bytes, info: bytes, size: int) -> bytes:
+    """Info of LabeledExpand for `size` bytes."""
+    return size.to_bytes(2, "big") + _VERSION + suite + label + info
+
+
 def _extract(suite: bytes, salt: bytes, label: bytes, material: bytes) -> bytes:
-    return hmac.digest(salt, _VERSION + suite + label + material, "sha256")
+    return hmac.digest(salt, labelled(suite, label, material), "sha256")
 
 
 def _expand(suite: bytes, prk: bytes, label: bytes, info: bytes, size: int) -> bytes:
     # No output here is longer than one hash block, so HKDF-Expand is a single HMAC.
     assert size <= hashlib.sha256().digest_size
-    labelled = size.to_bytes(2, "big") + _VERSION + suite + label + info
-    return hmac.digest(prk, labelled + b"\x01", "sha256")[:size]
+    return hmac.digest(prk, labelled_info(suite, label, info, size) + b"\x01", "sha256")[:size]

@@ -17,15 +17,19 @@ from kms.cli.output import emit_json
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: stdout.")
 @click.option("--context", multiple=True, metavar="NAME=VALUE", help="Must be given again to decrypt; repeat.")
+@click.option("--described", is_flag=True, help="Name key and version in front; other HPKE tools need it cut off.")
 @with_target
-def encrypt(key: str, file: BinaryIO, out: Path | None, context: tuple[str, ...], target: Target) -> None:
+def encrypt(
+    key: str, file: BinaryIO, out: Path | None, context: tuple[str, ...], described: bool, target: Target
+) -> None:
     """Seal FILE (default stdin) to KEY on this machine, with stock HPKE (RFC 9180)."""
     plaintext = read_limited(file)
     names = parse_context(context)
 
     async def work() -> None:
         async with target.client(target.anyone()) as client:
-            ciphertext = await client.decryption.encrypt(key, plaintext, context=names)
+            make = client.decryption.seal if described else client.decryption.encrypt
+            ciphertext = await make(key, plaintext, context=names)
         if target.json:
             from attestation.envelope import b64url
 

@@ -21,6 +21,7 @@ from kms.client.decryption import Decryption
 from kms.client.documents import Documents
 from kms.client.errors import ConfigurationError
 from kms.client.keys import Keys
+from kms.client.opened import OpenedChecker
 from kms.client.policies import Policies
 from kms.client.restrictions import Restrictions
 from kms.client.signing import Signing
@@ -56,7 +57,11 @@ class Client:
         self.agents = Agents(self.caller, self.documents)
         self.policies = Policies(self.caller, self.documents)
         self.sign = Signing(self.caller, self.keys)
-        self.decryption = Decryption(self.caller, self.keys)
+        self.decryption = Decryption(
+            self.caller,
+            self.keys,
+            OpenedChecker(None if insecure_skip_attestation else self._attestor, cluster=trust.cluster_id),
+        )
         self.audit = Audit(self.caller)
         self.restrictions = Restrictions(self.caller, self.documents, self.keys, transport, trust)
 

@@ -7,9 +7,11 @@ With a recipient the nodes seal their partials to it and this program learns not
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from enclave.errors import CallerError, PeerError
+from enclave.payload.decrypt import DecryptBody
 from enclave.threshold import hpke
 from enclave.wire import PartialReply, PartialRequest
 from kms.errors import UnavailableError
@@ -31,9 +33,14 @@ class SealedPartial:
     sealed: bytes
 
 
-async def sealed_partials(fleet: Fleet, key: Key, *, token: str, body: bytes) -> list[SealedPartial]:
-    """Partials of a quorum for the recipient named in `body`; raises NodeRefusal, UnavailableError."""
-    trouble = Trouble()
+async def sealed_partials(
+    fleet: Fleet, key: Key, *, token: str, body: bytes, without: tuple[str, ...] = ()
+) -> list[SealedPartial]:
+    """Partials of a quorum for the recipient named in `body`; raises NodeRefusal, UnavailableError.
+
+    `without` are the slots that the same body excludes.
+    """
+    trouble = Trouble(excluded=set(without))
     for _ in range(ATTEMPTS_MAX):
         _, answers = await _ask(fleet, key, trouble, token, body)
         if answers is None:
@@ -50,17 +57,17 @@ async def sealed_partials(fleet: Fleet, key: Key, *, token: str, body: bytes) ->
 
 
 async def open_here(
-    fleet: Fleet, key: Key, *, token: str, body: bytes, ciphertext: bytes, info: bytes
+    fleet: Fleet, key: Key, *, token: str, body: bytes, request: DecryptBody
 ) -> tuple[bytes, list[str]]:
-    """The plaintext of enc || `ciphertext` and the slots that helped.
+    """The plaintext of the request parsed from `body`, and the slots that helped.
 
-    A failed opening may be the ciphertext's fault or a lying node's, which look alike; so other sets are
-    tried first, and then every failure is the one CallerError (`decrypt.failed`).  With one liar among
-    five holders of a 3-of-5 key the third set is honest.
+    A failed opening may be the ciphertext's fault or a lying node's.  With proofs in the request the liar is named
+    and the ciphertext cleared of blame, or the other way round.  Without, other sets are tried first, and then every
+    failure is the one CallerError (`decrypt.failed`); with one liar among five holders of a 3-of-5 key the third set
+    is honest.
     """
-    trouble = Trouble()
+    trouble = Trouble(excluded=set(request.without))
     used: list[list[str]] = []
-    enc, sealed = ciphertext[: hpke.ENC_BYTES], ciphertext[hpke.ENC_BYTES :]
     for attempt in range(1, ATTEMPTS_MAX + 1):
         slots, answers = await _ask(fleet, key, trouble, token, body)
         if answers is None:
@@ -70,17 +77,44 @@ async def open_here(
         used.append(slots)
         try:
             dh = hpke.combine({key.index[slot]: reply.partial or b"" for slot, reply in answers.items()})
-            return hpke.open(dh, enc, sealed, key.certificate.public_key, info), slots
+            plaintext = hpke.open(dh, request.enc, request.ciphertext, key.certificate.public_key, request.info)
+            return plaintext, slots
         except PeerError as error:
             culprits = [slot for slot in slots if str(key.index[slot]) in error.culprits]
             logger().error("bad-partial", key=key.key, culprits=culprits, attempt=attempt)
             trouble.blame(fleet, culprits)
         except CallerError:
             logger().info("opening-failed", key=key.key, slots=slots, attempt=attempt)
-            trouble.doubt(slots)
+            if request.proofs:
+                wrong = _unproven(key, request.enc, answers)
+                if not wrong:
+                    break  # every partial is right: the ciphertext is not
+                logger().error("bad-partial", key=key.key, culprits=wrong, attempt=attempt)
+                trouble.blame(fleet, wrong)
+            else:
+                trouble.doubt(slots)
     if used:
         raise CallerError("ciphertext does not open", code="decrypt.failed")
     raise trouble.exhausted()
+
+
+def _unproven(key: Key, enc: bytes, answers: Mapping[str, PartialReply]) -> list[str]:
+    """Slots whose partial is not proven."""
+    wrong = []
+    ids = [key.index[slot] for slot in answers]
+    for slot, reply in answers.items():
+        try:
+            hpke.verify_partial(
+                reply.partial or b"",
+                index=key.index[slot],
+                ids=ids,
+                enc=enc,
+                public_share=key.public_shares[key.index[slot]],
+                proof=reply.proof or b"",
+            )
+        except (PeerError, CallerError):
+            wrong.append(slot)
+    return wrong
 
 
 async def _ask(

@@ -8,6 +8,7 @@ from kms.routes import (
     audit,
     collateral,
     credentials,
+    data_key,
     decrypt,
     derive,
     encrypt,
@@ -21,6 +22,7 @@ from kms.routes import (
     policies,
     public_key,
     registry,
+    rewrap,
     root,
     roster,
     sign,
@@ -33,7 +35,7 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
         root, roster, nodes, evidence, collateral, registry,
         agents, credentials, policies, freeze,
         keys, key, public_key, derive, key_state,
-        sign, verify, encrypt, decrypt,
+        sign, verify, encrypt, decrypt, rewrap, data_key,
         audit, health,
     )
     for endpoint in module.ENDPOINTS

@@ -8,14 +8,14 @@ from __future__ import annotations
 import msgspec
 
 from attestation.envelope import b64url
-from enclave.errors import CallerError
-from enclave.payload.decrypt import DecryptBody, parse_decrypt_body
+from enclave.payload.decrypt import DecryptBody
 from enclave.tokens import Act
 from kms.admission import Outcome
 from kms.body import Reply, Request
 from kms.endpoint import Answer, Context, Endpoint, executed, outcome
 from kms.fleet.decrypt import open_here, sealed_partials
 from kms.keys import Key
+from kms.routes.opened import opened_by_node, parse_opening
 from kms.routes.shapes import usable_key
 
 
@@ -25,10 +25,16 @@ class DecryptRequest(Request, frozen=True):
     ciphertext: str
     context: dict[str, str] = msgspec.field(default_factory=dict)
     recipient: str | None = None
+    opened_in_enclave: str | msgspec.UnsetType = msgspec.UNSET
+    """Slot of the node that opens it inside its enclave; needs a recipient."""
+    proofs: bool = False
+    """Whether each partial result must come with a proof."""
+    without: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Slots that must not take part."""
 
 
 class PartialJson(Reply, frozen=True):
-    """One node's partial point, sealed (HPKE, base64url) to the recipient."""
+    """One node's partial point, and its proof if asked for, sealed (HPKE, base64url) to the recipient."""
 
     slot: str
     index: int
@@ -36,7 +42,7 @@ class PartialJson(Reply, frozen=True):
 
 
 class Decrypted(Reply, frozen=True, omit_defaults=True):
-    """`partials` and `enc` for a recipient, else `plaintext` (base64url, never stored)."""
+    """`partials` and `enc` for a recipient, `sealed` from an enclave, else `plaintext` (base64url, never stored)."""
 
     key: str
     request_id: str
@@ -44,16 +50,21 @@ class Decrypted(Reply, frozen=True, omit_defaults=True):
     enc: str | None = None
     partials: list[PartialJson] | None = None
     plaintext: str | None = None
+    sealed: str | None = None
+    """The plaintext, sealed to the recipient by the node `opened_by`, which signed it."""
+    opened_by: str | None = None
+    boot_counter: int | None = None
+    signature: str | None = None
 
 
 async def decrypt(context: Context) -> Answer:
     """Admit, collect partials, and hand them on or open them here."""
     key = await usable_key(context)
-    if key.certificate.spec != "hpke-x25519":
-        raise CallerError(f"a {key.certificate.spec} key does not decrypt", code="key.spec")
-    request = _parse(context.body)
+    request = parse_opening(context.body, key, kind="decrypt")
 
     async def work() -> Outcome:
+        if request.opener is not None:
+            return await _opened(context, key, request)
         return await (_open(context, key, request) if request.recipient is None else _hand_on(context, key, request))
 
     return await executed(context, work)
@@ -61,7 +72,9 @@ async def decrypt(context: Context) -> Answer:
 
 async def _hand_on(context: Context, key: Key, request: DecryptBody) -> Outcome:
     call = context.caller
-    partials = await sealed_partials(context.gateway.fleet, key, token=call.token_text, body=call.body)
+    partials = await sealed_partials(
+        context.gateway.fleet, key, token=call.token_text, body=call.body, without=request.without
+    )
     slots = [partial.slot for partial in partials]
     return outcome(
         Decrypted(
@@ -85,8 +98,7 @@ async def _open(context: Context, key: Key, request: DecryptBody) -> Outcome:
         key,
         token=call.token_text,
         body=call.body,
-        ciphertext=request.enc + request.ciphertext,
-        info=request.info,
+        request=request,
     )
     return outcome(
         Decrypted(key=key.key, request_id=call.token.request_id.hex(), signers=slots, plaintext=b64url(plaintext)),
@@ -95,13 +107,20 @@ async def _open(context: Context, key: Key, request: DecryptBody) -> Outcome:
     )
 
 
-def _parse(body: bytes) -> DecryptBody:
-    try:
-        return parse_decrypt_body(body)
-    except CallerError as error:
-        if error.code == "payload.ciphertext":
-            raise CallerError("ciphertext does not open", code="decrypt.failed") from None
-        raise
+async def _opened(context: Context, key: Key, request: DecryptBody) -> Outcome:
+    made, slots = await opened_by_node(context, key, request)
+    return outcome(
+        Decrypted(
+            key=key.key,
+            request_id=context.caller.token.request_id.hex(),
+            signers=slots,
+            sealed=b64url(made.sealed),
+            opened_by=request.opener,
+            boot_counter=made.boot_counter,
+            signature=b64url(made.signature),
+        ),
+        facts={"signers": slots, "opened_by": request.opener},
+    )
 
 
 ENDPOINTS = (

@@ -27,6 +27,9 @@ FULL: list[dict[str, Any]] = [
         keys=[KEY],
         kinds=sorted(KINDS),
         paths=["m", "m/0/2147483647"],
+        opened_in_enclave="required",
+        context={"tenant": ["a", "b"], "purpose": ["test"]},
+        rewrap_to=[KEY],
         evm={
             "chain_ids": [1, 10],
             "recipients": [TO, OTHER],
@@ -123,6 +126,20 @@ WRONG: list[Any] = [
     allow(kinds=["digest"], digest=True),
     allow(kinds=["digest"], digest="deny"),
     allow(kinds=EVM, plaintext_to_gateway="allow"),
+    allow(kinds=["decrypt"], context={"tenant": ["a"]}),
+    allow(kinds=["decrypt"], opened_in_enclave="allow"),
+    allow(kinds=["decrypt"], opened_in_enclave="required", context={}),
+    allow(kinds=["decrypt"], opened_in_enclave="required", context={"tenant": []}),
+    allow(kinds=["decrypt"], opened_in_enclave="required", context={"tenant": "a"}),
+    allow(kinds=["decrypt"], opened_in_enclave="required", context={"": ["a"]}),
+    allow(kinds=["decrypt"], opened_in_enclave="required", context=["tenant"]),
+    allow(kinds=["decrypt"], opened_in_enclave="required", context={str(n): ["a"] for n in range(33)}),
+    allow(kinds=EVM, opened_in_enclave="required"),
+    allow(kinds=["decrypt"], rewrap_to=[KEY]),
+    allow(kinds=["rewrap"], rewrap_to=["key_x"]),
+    allow(kinds=["rewrap"], rewrap_to=[]),
+    deny(kinds=["decrypt"], opened_in_enclave="required"),
+    deny(kinds=EVM, context={"tenant": ["a"]}),
     allow(kinds=EVM, paths=[]),
     allow(kinds=EVM, paths=["m/0", "m/0"]),
     allow(kinds=EVM, paths=["0/1"]),
@@ -174,7 +191,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner),
     max_leaves=6,
 )
-MEMBERS = st.sampled_from(["name", "effect", "agents", "keys", "kinds", "evm", "solana", "time", "digest", "paths"])
+MEMBERS = st.sampled_from(["name", "effect", "agents", "keys", "kinds", "evm", "solana", "time", "digest", "paths", "context", "rewrap_to"])
 
 
 @given(st.dictionaries(MEMBERS, json_values), st.sampled_from(["allow", "deny"]))
