@@ -7,6 +7,7 @@ Exit codes: 0 trusted, 1 not trusted, 2 usage, 3 cannot tell.
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import entry_points
 
 import click
 
@@ -23,18 +24,25 @@ VERBS = {
 }
 """Verb to its one-line help; each is loaded only when used, so that start-up stays quick."""
 
+EXTENSIONS = {"cluster": "Verify a running cluster: nodes, places, keys, who must collude for what."}
+"""Verbs that need more than the base install: packages register them as entry points."""
+
+EXTENSION_GROUP = "holdfast.attest"
+
 
 class _Verbs(click.Group):
-    """Loads `attestation.cli.<verb>` on demand."""
+    """Loads `attestation.cli.<verb>`, or what another package registered for the verb, on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Verbs in the order they are listed."""
         del ctx
-        return list(VERBS)
+        return [*VERBS, *EXTENSIONS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's command, or None if there is no such verb."""
         del ctx
+        if cmd_name in EXTENSIONS:
+            return _extension(cmd_name)
         if cmd_name not in VERBS:
             return None
         command = importlib.import_module(f"attestation.cli.{cmd_name}").command
@@ -45,7 +53,28 @@ class _Verbs(click.Group):
         """List the verbs without loading them."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl([*VERBS.items(), *EXTENSIONS.items()])
+
+
+def _extension(verb: str) -> click.Command:
+    """The verb as registered by an installed package, or a command that says what to install."""
+    for entry in entry_points(group=EXTENSION_GROUP, name=verb):
+        try:
+            loaded = entry.load()
+        except ImportError:
+            continue  # registered, but what it needs is not installed
+        if isinstance(loaded, click.Command):
+            return loaded
+
+    @click.command(verb, add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def absent(arguments: tuple[str, ...]) -> None:
+        del arguments
+        click.echo(f"error: `attest {verb}` is not part of the base install", err=True)
+        click.echo("hint: install the `client` extra: pip install 'holdfast-kms[client]'", err=True)
+        raise SystemExit(2)
+
+    return absent
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})

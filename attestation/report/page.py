@@ -93,15 +93,15 @@ def _table(table: Table) -> Markup:
         element(
             "div",
             element("p", table.note, class_="muted") if table.note else None,
-            _plain_table(table.columns, rows),
+            _plain_table(table.columns, rows, "data"),
             class_="card",
         ),
     )
 
 
-def _plain_table(columns: Sequence[str], rows: list[Markup]) -> Markup:
+def _plain_table(columns: Sequence[str], rows: list[Markup], class_: str | None = None) -> Markup:
     head = element("tr", [element("th", name, scope="col") for name in columns])
-    return element("table", element("thead", head), element("tbody", rows))
+    return element("table", element("thead", head), element("tbody", rows), class_=class_)
 
 
 def _footer(report: Report) -> Markup:

@@ -47,7 +47,7 @@ tr:last-child > th, tr:last-child > td { border-bottom: 0; }
 .outcome { width: 5.6rem; }
 tr.skipped td { color: var(--muted); }
 tr.fail td { font-weight: 600; }
-.facts td { overflow-wrap: anywhere; }
+.facts td, .data td { overflow-wrap: anywhere; }
 .steps td { padding-top: .2rem; padding-bottom: .2rem; }
 .facts th { color: var(--muted); font-weight: 500; white-space: nowrap; width: 12rem; padding-right: 1.2rem; }
 code { font: .86em/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;

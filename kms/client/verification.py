@@ -15,7 +15,7 @@ import asyncio
 import os
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -46,6 +46,8 @@ class NodeCheck:
     slot: str
     standing: PeerStanding | None
     error: CodedError | None
+    presentation: Presentation | None = None
+    """What the node answered, if it did: for auditors, who show more than the standing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class ClusterView:
     snapshot: RegistrySnapshot
     checked_at: int
     """Unix seconds."""
+    collateral: Collateral = field(default_factory=Collateral)
+    """What the evidence was judged with."""
 
     @property
     def identities(self) -> dict[str, bytes]:
@@ -87,6 +91,7 @@ async def verify_cluster(
 
     async def check(slot: str) -> NodeCheck:
         nonce = os.urandom(NONCE_BYTES)
+        presentation: Presentation | None = None
         try:
             presentation = await _fetch_presentation(transport, slot, nonce)
             standing = check_presentation(
@@ -101,8 +106,8 @@ async def verify_cluster(
             if standing.slot != slot:
                 raise VerificationError(f"evidence asked of {slot} is of {standing.slot}", code="verify.slot")
         except CodedError as error:
-            return NodeCheck(slot=slot, standing=None, error=error)
-        return NodeCheck(slot=slot, standing=standing, error=None)
+            return NodeCheck(slot=slot, standing=None, error=error, presentation=presentation)
+        return NodeCheck(slot=slot, standing=standing, error=None, presentation=presentation)
 
     checks = await asyncio.gather(*(check(slot.slot) for slot in roster.slots))
     return ClusterView(
@@ -110,6 +115,7 @@ async def verify_cluster(
         nodes={item.slot: item for item in checks},
         snapshot=snapshot,
         checked_at=now,
+        collateral=collateral,
     )
 
 
