@@ -308,6 +308,18 @@ def test_the_registry_has_to_confirm_the_failure_domain(world: World, domain: di
     assert code_of(lambda: world.check(world.present())) == "proof-of-cloud.not-listed"
 
 
+def test_a_standing_ends_after_a_day(world: World) -> None:
+    """However long collateral and registry last."""
+    world.roster = replace(world.roster, proof_of_cloud=replace(world.roster.proof_of_cloud, max_age_s=10 * 86_400))
+    assert world.check(world.present()).valid_until == NOW + 86_400
+
+
+def test_the_registry_has_to_reach_the_rosters_level(world: World) -> None:
+    """A machine listed by one party is not enough for a roster that asks for a second one."""
+    world.roster = replace(world.roster, proof_of_cloud=replace(world.roster.proof_of_cloud, level=2))
+    assert code_of(lambda: world.check(world.present())) == "proof-of-cloud.level"
+
+
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_hostile_evidence_only_raises_our_errors(shared_world: World, position: int, change: int) -> None:
     """Evidence with any byte changed is refused, or is the same statement; nothing else escapes."""

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from attestation.simulated.certificates import Issuer, end_entity, new_root
-from attestation.simulated.tcb import TcbClaims
+from attestation.simulated.tcb import LIFETIME_S, TcbClaims
 from enclave.certificate import KeyCertificate
 from enclave.verdicts import ASSEMBLER_EVIDENCE_S_MAX, EVIDENCE_S_MAX, NONCE_S, NONCES_MAX
 from enclave.wire import CollateralRequest, EvidenceRequest, PeerVerdict, Presentation, RegistryRequest
@@ -329,6 +329,29 @@ def test_evidence_grows_stale(ready: World) -> None:
     assert ready.sign(key, b"x")
 
 
+def test_trust_ends_with_the_collateral_it_rests_on(world: World) -> None:
+    """Vendor documents that expire within the day end the verdict at that moment, without anything new arriving."""
+    world.start()
+    soon = world.authority.collateral(world.now - LIFETIME_S + 3600)
+    world.call("node-1", "collateral", CollateralRequest(blobs=soon))
+    world.call("node-1", "registry", RegistryRequest(snapshot=world.snapshot()))
+    assert world.call("node-1", "present", world.evidence("node-2", "node-1")).result == "trusted"
+    world.now += 3600
+    assert row(world, "node-1", "node-2").result == "attestation-stale"
+
+
+def test_evidence_for_another_purpose_is_denied(world: World) -> None:
+    """Genuine evidence of a node that does not serve is no reason to work with it."""
+    world.start()
+    world.push("node-1")
+    peer = world.nodes["node-2"].identity
+    peer.public = msgspec.structs.replace(peer.public, purpose="enrol")
+    verdict = world.call("node-1", "present", world.evidence("node-2", "node-1"))
+    assert (verdict.result, "purpose" in verdict.reason) == ("attestation-denied", True)
+    peer.public = msgspec.structs.replace(peer.public, purpose="serve")
+    assert world.call("node-1", "present", world.evidence("node-2", "node-1")).result == "trusted"
+
+
 def test_an_assemblers_evidence_counts_for_an_hour(ready: World) -> None:
     """Who would see a whole key must have shown fresh evidence; as a signer it still counts."""
     table = ready.nodes["node-1"].verdicts
@@ -394,6 +417,13 @@ def test_collateral_that_an_unknown_authority_signed_breaks_nothing(ready: World
     forged = CollateralRequest(blobs=other.collateral(ready.now + 3600))
     ready.now += 7200
     assert code_of(ready.call, "node-1", "collateral", forged).startswith("collateral.")
+    assert row(ready, "node-1", "node-2").result == "trusted"
+
+
+def test_genuine_collateral_that_breaks_a_verdict_is_refused(ready: World) -> None:
+    """What the vendor signed for a later time would end trust now, and says nothing against the machine."""
+    later = CollateralRequest(blobs=ready.authority.collateral(ready.now + 30 * 86_400))
+    assert code_of(ready.call, "node-1", "collateral", later) == "collateral.not-yet-valid"
     assert row(ready, "node-1", "node-2").result == "trusted"
 
 
