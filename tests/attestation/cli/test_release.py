@@ -138,14 +138,14 @@ def test_verify_with_proof_of_cloud(files: Path, world: World, tmp_path: Path) -
     assert (stale.exit_code, "[proof-of-cloud.stale]" in stale.stdout) == (1, True)
 
 
-def statement(commitment: str) -> Entry:
+def statement(commitment: str, *, now: int = NOW) -> Entry:
     """A statement that lists a platform."""
     return Entry.of(
         {
             "kind": "statement",
             "issuer": "example-cloud",
-            "issued_at": NOW - 60,
-            "expires_at": NOW + 86_400,
+            "issued_at": now - 60,
+            "expires_at": now + 86_400,
             "commitment": commitment,
             "provider": "example-cloud",
             "region": "eu-1",
