@@ -89,6 +89,26 @@ def test_a_counter_cannot_be_relabelled(pair: Pair) -> None:
         assert code_of(pair.open, msgspec.structs.replace(sealed, ciphertext=ciphertext)) == "channel.unreadable"
 
 
+def test_a_row_opens_once_and_only_for_what_it_was_sealed(pair: Pair) -> None:
+    """Rows of protocols between nodes keep the rules of shares, and neither opens as the other."""
+
+    def opened(sealed: bytes, associated: bytes = b"attempt 1") -> bytes:
+        with pair.to_b.open_row(pair.a.public, sealed, associated, 0) as row:
+            return declassify(row)
+
+    with Secret.take(bytearray(b"r" * 160)) as row:
+        sealed, second = (pair.from_a.seal_row(1, pair.b.public, row, b"attempt 1", 0) for _ in range(2))
+    assert code_of(opened, sealed, b"attempt 2") == "share.unreadable"
+    assert code_of(opened, sealed[:16] + second[16:24] + sealed[24:]) == "share.unreadable"
+    assert opened(sealed) == b"r" * 160
+    assert code_of(opened, sealed) == "channel.replayed"
+    assert opened(second) == b"r" * 160
+    share = pair.seal()
+    as_row = share.session + share.counter.to_bytes(8, "big") + share.ciphertext
+    assert code_of(opened, as_row) == "share.unreadable"
+    assert pair.open(share) == b"k" * 32
+
+
 def test_another_boot_of_the_receiver_gets_nothing(pair: Pair) -> None:
     """A session belongs to one boot: after a restart of the peer the sender has none."""
     assert code_of(pair.from_a.seal, 1, identity("node-2", 2).public, Secret.random(), CONTEXT, 0) == "channel.missing"
