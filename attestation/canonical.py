@@ -8,6 +8,7 @@ units, no white space, minimal escapes.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 from attestation.errors import DocumentError
@@ -80,22 +81,13 @@ def check_depth(data: bytes, depth_max: int) -> None:
     if data.count(b"[") + data.count(b"{") <= depth_max:
         return
     depth = 0
-    in_string = escaped = False
-    for byte in data:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
+    for token in _STRUCTURE.finditer(data):
+        first = token[0]
+        if first in (b"[", b"{"):
             depth += 1
             if depth > depth_max:
                 raise DocumentError(f"nested deeper than {depth_max}", code="json.too-deep")
-        elif byte in b"]}":
+        elif first in (b"]", b"}"):
             depth -= 1
 
 
@@ -126,6 +118,9 @@ def _refuse_number(text: str) -> NoReturn:
         f"expected an integer, found {text[:24]!r}", code="json.number", hint="write fractions as strings"
     )
 
+
+_STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+"""Brackets, and whole strings (an open one reaches to the end) so that brackets inside them do not count."""
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_refuse_number, parse_constant=_refuse_number

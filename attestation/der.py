@@ -6,6 +6,7 @@ Rule: every departure from DER raises CertificateError (`der.malformed`); nothin
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from attestation.errors import CertificateError
 
@@ -137,6 +138,7 @@ class Reader:
         return start, start + length
 
 
+@lru_cache(maxsize=512)  # the same two dozen identifiers stand in every certificate
 def decode_oid(content: bytes) -> str:
     """The dotted form of the content octets of an OBJECT IDENTIFIER."""
     if not content or content[-1] & 0x80 or len(content) > 64:
