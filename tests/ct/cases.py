@@ -15,6 +15,7 @@ from enclave.threshold import bip340, ceremony_kem, dkg, dleq, frost, hpke, nonc
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
 from tests.ct.node_cases import node_cases, row_channels
+from tests.ct.opening_cases import opening_cases
 from tests.ct.prepared import Case, Prepared
 from tests.ct.protocol_cases import protocol_cases
 
@@ -51,6 +52,7 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     yield "ceremony_kem.seal", kem_seal
     yield "ceremony_kem.CeremonyKey.open", kem_open
     yield from protocol_cases()
+    yield from opening_cases()
     yield from node_cases()
     # Last: from here on the context's blinding values count as secret in everything it computes.
     yield "secp256k1.randomize", lambda: Prepared(call=SECP256K1.randomize)

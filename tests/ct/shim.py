@@ -31,9 +31,11 @@ RETURN_CODES = (
     "secp256k1_context_randomize",
     "secp256k1_keypair_create",
     "secp256k1_schnorrsig_sign32",
+    "crypto_core_ed25519_add",
     "crypto_core_ed25519_scalar_invert",
     "crypto_scalarmult_ed25519_noclamp",
     "crypto_scalarmult_ed25519_base_noclamp",
+    "crypto_sign_ed25519_pk_to_curve25519",
     "sodium_memcmp",
 )
 """Functions whose return code is derived from a secret and public by protocol: it says valid, zero or equal, and
