@@ -399,6 +399,9 @@ class PartialReply(Message, frozen=True):
     """To the recipient: the point, and its proof behind it if the request wants one."""
     proof: bytes | None = None
     """Of a partial in clear, if the request wants one."""
+    boot_counter: int = 0
+    signature: bytes = b""
+    """Over proven_partial_bytes(), if the request wants proofs: a wrong partial is then its sender's own."""
     row: bytes | None = None
     """Point and proof over the session to the node that opens inside its enclave."""
 
@@ -574,6 +577,21 @@ def ecdsa_message_bytes(message: EcdsaMessage) -> bytes:
 def acknowledgement_bytes(cluster: bytes, slot: str, boot_counter: int, digest: bytes) -> bytes:
     """What a node signs to acknowledge a document."""
     return tagged("acknowledgement", cluster, slot.encode(), boot_counter.to_bytes(8, "big"), digest)
+
+
+def proven_partial_bytes(
+    *, cluster: bytes, request_id: bytes, key: str, slot: str, boot_counter: int, sealed: bytes
+) -> bytes:
+    """What a node signs over a partial result it was asked to prove, sealed as it leaves."""
+    return tagged(
+        "proven-partial",
+        cluster,
+        request_id,
+        key.encode(),
+        slot.encode(),
+        boot_counter.to_bytes(8, "big"),
+        sealed,
+    )
 
 
 def opened_bytes(

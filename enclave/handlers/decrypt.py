@@ -21,7 +21,15 @@ from enclave.threshold.hpke import partial as partial_point
 from enclave.threshold.hpke import prove_partial, seal
 from enclave.tokens import Act
 from enclave.verdicts import ASSEMBLER_EVIDENCE_S_MAX
-from enclave.wire import OpenReply, OpenRequest, PartialReply, PartialRequest, opened_bytes, tagged
+from enclave.wire import (
+    OpenReply,
+    OpenRequest,
+    PartialReply,
+    PartialRequest,
+    opened_bytes,
+    proven_partial_bytes,
+    tagged,
+)
 
 if TYPE_CHECKING:
     from enclave.state import NodeState
@@ -51,7 +59,19 @@ def partial(node: NodeState, connection: int, request: PartialRequest, now: int)
     if body.recipient is None:
         return PartialReply(partial=point, proof=proof)
     info = partial_info(authorised.token.request_id, held.certificate.key, node.slot)
-    return PartialReply(sealed=seal(body.recipient, point + (proof or b""), info))
+    sealed = seal(body.recipient, point + (proof or b""), info)
+    if not body.proofs:
+        return PartialReply(sealed=sealed)
+    own = node.identity.public
+    statement = proven_partial_bytes(
+        cluster=own.cluster,
+        request_id=authorised.token.request_id,
+        key=held.certificate.key,
+        slot=node.slot,
+        boot_counter=own.boot_counter,
+        sealed=sealed,
+    )
+    return PartialReply(sealed=sealed, boot_counter=own.boot_counter, signature=node.identity.sign(statement))
 
 
 def open_inside(node: NodeState, _connection: int, request: OpenRequest, now: int) -> OpenReply:

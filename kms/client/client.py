@@ -21,9 +21,9 @@ from kms.client.decryption import Decryption
 from kms.client.documents import Documents
 from kms.client.errors import ConfigurationError
 from kms.client.keys import Keys
-from kms.client.opened import OpenedChecker
 from kms.client.policies import Policies
 from kms.client.restrictions import Restrictions
+from kms.client.sender import SenderChecker
 from kms.client.signing import Signing
 from kms.client.transport import TIMEOUT_S, Transport
 from kms.client.trust import TrustAnchors
@@ -60,7 +60,7 @@ class Client:
         self.decryption = Decryption(
             self.caller,
             self.keys,
-            OpenedChecker(None if insecure_skip_attestation else self._attestor, cluster=trust.cluster_id),
+            SenderChecker(None if insecure_skip_attestation else self._attestor, cluster=trust.cluster_id),
         )
         self.audit = Audit(self.caller)
         self.restrictions = Restrictions(self.caller, self.documents, self.keys, transport, trust)

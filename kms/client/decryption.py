@@ -26,8 +26,8 @@ from kms.client.caller import Caller
 from kms.client.certified import CertifiedKey
 from kms.client.errors import VerificationError
 from kms.client.keys import Keys
-from kms.client.opened import OpenedChecker
 from kms.client.partials import SUITE, Partial, open_partials, plaintext_of, unproven
+from kms.client.sender import SenderChecker
 from kms.client.signing import request_id_of
 from kms.client.verification import member
 
@@ -67,7 +67,7 @@ class DataKey:
 class Decryption:
     """`client.decryption`."""
 
-    def __init__(self, caller: Caller, keys: Keys, checker: OpenedChecker) -> None:
+    def __init__(self, caller: Caller, keys: Keys, checker: SenderChecker) -> None:
         self._caller = caller
         self._keys = keys
         self._checker = checker
@@ -214,6 +214,10 @@ class Decryption:
         if without:
             request["without"] = sorted(without)
         answer, request_id = await self._send(certified, "decrypt", request)
+        if proofs:
+            for item in member(answer, "partials", list):
+                slot = member(item, "slot", str)
+                await self._checker.check_partial(item, slot=slot, key=certified.key, request_id=request_id)
         return open_partials(answer, certified, recipient, request_id)
 
     async def _send(self, certified: CertifiedKey, verb: str, request: dict[str, Any]) -> tuple[Any, bytes]:

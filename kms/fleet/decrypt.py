@@ -31,6 +31,9 @@ class SealedPartial:
     slot: str
     index: int
     sealed: bytes
+    boot_counter: int
+    signature: bytes
+    """Of the node, if the request wants proofs."""
 
 
 async def sealed_partials(
@@ -50,7 +53,13 @@ async def sealed_partials(
             trouble.blame(fleet, missing)
             continue
         return [
-            SealedPartial(slot=slot, index=key.index[slot], sealed=reply.sealed or b"")
+            SealedPartial(
+                slot=slot,
+                index=key.index[slot],
+                sealed=reply.sealed or b"",
+                boot_counter=reply.boot_counter,
+                signature=reply.signature,
+            )
             for slot, reply in answers.items()
         ]
     raise trouble.exhausted()

@@ -33,12 +33,15 @@ class DecryptRequest(Request, frozen=True):
     """Slots that must not take part."""
 
 
-class PartialJson(Reply, frozen=True):
+class PartialJson(Reply, frozen=True, omit_defaults=True):
     """One node's partial point, and its proof if asked for, sealed (HPKE, base64url) to the recipient."""
 
     slot: str
     index: int
     sealed: str
+    boot_counter: int | None = None
+    signature: str | None = None
+    """The node's, if proofs were asked for."""
 
 
 class Decrypted(Reply, frozen=True, omit_defaults=True):
@@ -83,7 +86,13 @@ async def _hand_on(context: Context, key: Key, request: DecryptBody) -> Outcome:
             signers=slots,
             enc=b64url(request.enc),
             partials=[
-                PartialJson(slot=partial.slot, index=partial.index, sealed=b64url(partial.sealed))
+                PartialJson(
+                    slot=partial.slot,
+                    index=partial.index,
+                    sealed=b64url(partial.sealed),
+                    boot_counter=partial.boot_counter if request.proofs else None,
+                    signature=b64url(partial.signature) if request.proofs else None,
+                )
                 for partial in partials
             ],
         ),
