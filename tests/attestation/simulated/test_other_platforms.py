@@ -250,3 +250,14 @@ def test_turin_has_eight_significant_bytes(tmp_path: Path) -> None:
     verifier, collateral = Verifier.with_root(*authority.roots()), Collateral.of(*authority.collateral(NOW))
     claims = verifier.verify(machine.report(REPORT_DATA, measurement=IMAGE), collateral=collateral, now=NOW)
     assert str(claims.platform_id) == "amd:chipid:0102030405060708"
+
+
+def test_genoa_and_its_relatives(tmp_path: Path) -> None:
+    """A Genoa machine verifies under its own root, also with the model numbers of Bergamo and Siena."""
+    authority = Authority.create(tmp_path / "vendor")
+    machine = authority.amd.platform("genoa", product="Genoa", chip_id=CHIP)
+    verifier, collateral = Verifier.with_root(*authority.roots()), Collateral.of(*authority.collateral(NOW))
+    for model in (0x11, 0xA0):
+        report = machine.report(REPORT_DATA, measurement=IMAGE, patches={0x189: bytes([model])})
+        claims = verifier.verify(report, collateral=collateral, now=NOW)
+        assert (claims.details["product"], claims.platform_id) == ("Genoa", machine.platform_id)
