@@ -151,6 +151,12 @@ class Keys:
         known = self._certified.get(certified.key)
         if known is not None and known.public_key != certified.public_key:
             raise VerificationError(f"{certified.key} had another public key before", code="verify.public-key")
+        if known is not None and len(certified.signers) < known.certificate.shares_needed:
+            # In a list the key is known only now: a body that states a lower T must not lower what is asked of it.
+            raise VerificationError(
+                f"expected {known.certificate.shares_needed} attested signers, found {len(certified.signers)}",
+                code="verify.certificate",
+            )
         self._certified[certified.key] = certified
         return certified
 
