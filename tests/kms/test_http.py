@@ -22,6 +22,7 @@ from enclave.wire import Presentation, decode_as
 from kms.audit import Entry, verify_chain
 from kms.openapi import describe
 from kms.problems import Problem
+from kms.ratelimit import RateLimiter
 from kms.routes import ENDPOINTS
 from tests.kms.fabric import Fabric
 
@@ -239,6 +240,16 @@ async def test_revoked_agent_is_locked_out(fabric: Fabric) -> None:
     again = fabric.agent_document(agent=agent, keys=(signer.public,), sequence=3)
     status, answer = await fabric.put("POST", "/v1/agents", again)
     assert (status, answer["code"]) == (409, "document.revoked")
+
+
+async def test_a_runaway_principal_is_slowed_down_alone(fabric: Fabric, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its rate a principal gets 429 and when to come back; others are served."""
+    monkeypatch.setattr(fabric.gateway.admissions, "_limiter", RateLimiter(per_second=0.01, burst=2))
+    for expected in (200, 200, 429):
+        status, _, headers = await fabric.send("GET", "/v1/keys", token=fabric.token("keys.list", "*", b""))
+        assert status == expected
+    assert int(headers["Retry-After"]) >= 1
+    assert (await fabric.ask("GET", "/v1/keys", token=fabric.operator_token("keys.list", "*", b"")))[0] == 200
 
 
 async def test_an_agent_numbered_beyond_the_clock_is_not_kept(fabric: Fabric) -> None:
