@@ -7,7 +7,7 @@ A scalar is never zero and a point never the identity here: results that would b
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from coincurve import _libsecp256k1
@@ -63,6 +63,12 @@ class Group(Protocol):
 
     def invert(self, a: Secret) -> Secret:
         """1 / a."""
+
+    def evaluate(self, coefficients: Sequence[Secret], x: int) -> Secret:
+        """The polynomial with these coefficients, lowest first, at a public x."""
+
+    def total(self, scalars: Iterable[Secret]) -> Secret:
+        """The sum of the scalars, whatever partial sums are."""
 
     def base_mult(self, s: Secret) -> bytes:
         """s * B, in constant time."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nacl._sodium import ffi, lib
@@ -116,6 +117,27 @@ class Ed25519Group:
         if lib.crypto_core_ed25519_scalar_invert(out.p, a.p) != 0:
             raise AbortError("a zero scalar has no inverse")
         return out
+
+    def evaluate(self, coefficients: Sequence[Secret], x: int) -> Secret:
+        """The polynomial with these coefficients, lowest first, at a public x, by Horner's rule in place.
+
+        Raises AbortError on zero.
+        """
+        *lower, top = coefficients
+        out, factor = top.duplicate(), _encode(x)
+        p = out.p
+        for coefficient in reversed(lower):
+            lib.crypto_core_ed25519_scalar_mul(p, p, factor)
+            lib.crypto_core_ed25519_scalar_add(p, p, coefficient.p)
+        return _nonzero(out)
+
+    def total(self, scalars: Iterable[Secret]) -> Secret:
+        """The sum of the scalars; partial sums may be zero.  Raises AbortError on zero."""
+        out = Secret(SCALAR_BYTES)
+        p = out.p
+        for scalar in scalars:
+            lib.crypto_core_ed25519_scalar_add(p, p, scalar.p)
+        return _nonzero(out)
 
     # --- secret scalars times points: the product is public ---------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from coincurve._libsecp256k1 import ffi, lib
@@ -159,6 +160,33 @@ class Secp256k1Group:
         with self.random_scalar() as blind, self.mul(a, blind) as product:
             opened = int.from_bytes(self.scalar_to_public_bytes(product), "big")
             return self.mul_public(blind, pow(opened, -1, ORDER))
+
+    def evaluate(self, coefficients: Sequence[Secret], x: int) -> Secret:
+        """The polynomial with these coefficients, lowest first, at a public x, by Horner's rule in place.
+
+        Raises AbortError on zero, also on the way.
+        """
+        *lower, top = coefficients
+        out, factor = top.duplicate(), _encode(x)
+        p = _cast(_UCHAR_P, out.address)
+        for coefficient in reversed(lower):
+            self._tweak(lib.secp256k1_ec_seckey_tweak_mul, p, factor)
+            self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, _cast(_UCHAR_P, coefficient.address))
+        return out
+
+    def total(self, scalars: Iterable[Secret]) -> Secret:
+        """The sum of the scalars; partial sums may be zero.  Raises AbortError on zero.
+
+        The sum starts from a random scalar that is taken off at the end, because the library refuses zero.
+        """
+        with self.random_scalar() as blind:
+            out = blind.duplicate()
+            p = _cast(_UCHAR_P, out.address)
+            for scalar in scalars:
+                self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, _cast(_UCHAR_P, scalar.address))
+            with self.negate(blind) as taken:
+                self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, _cast(_UCHAR_P, taken.address))
+        return out
 
     def _tweak(self, function: Any, scalar: Any, operand: Any) -> None:
         if function(self.context, scalar, operand) != 1:

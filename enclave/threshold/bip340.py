@@ -15,6 +15,7 @@ from enclave.group import schnorr
 from enclave.group.secp256k1 import ORDER, POINT_BYTES, SCALAR_BYTES, SECP256K1, WIDE_BYTES
 from enclave.secret import Secret
 from enclave.threshold.bip340_session import (
+    INFINITY,
     NONCE_BYTES,
     Session,
     Signers,
@@ -23,6 +24,7 @@ from enclave.threshold.bip340_session import (
     add,
     aggregate_nonces,
     open_session,
+    signed,
     tweaked_key,
 )
 
@@ -225,12 +227,10 @@ def _holds(session: Session, index: int, public_nonce: bytes, share: bytes) -> b
     """s G = +-(R1 + b R2) + weight * P, the sign being that of R."""
     if not _is_scalar(share):
         return False
-    sign = session.nonce_sign
-    expected = add(
-        SECP256K1.mult_public(sign, public_nonce[:POINT_BYTES]),
-        SECP256K1.mult_public(sign * session.coefficient, public_nonce[POINT_BYTES:]),
-        SECP256K1.mult_public(session.weight(index), session.signers.public_share(index)),
-    )
+    bound = SECP256K1.mult_public(session.coefficient, public_nonce[POINT_BYTES:])
+    nonces = add(public_nonce[:POINT_BYTES], bound)
+    weighted = SECP256K1.mult_public(session.weight(index), session.signers.public_share(index))
+    expected = add(nonces if nonces == INFINITY else signed(session.nonce_sign, nonces), weighted)
     return SECP256K1.base_mult_public(int.from_bytes(share, "big")) == expected
 
 

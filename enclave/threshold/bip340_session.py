@@ -151,7 +151,7 @@ def tweaked_key(public_key: bytes, tweaks: Sequence[Tweak]) -> TweakedKey:
             raise CallerError("a tweak is a canonical non-zero scalar", code="tweak.invalid") from None
         value = int.from_bytes(tweak.value, "big")
         flip = parity_sign(point) if tweak.xonly else 1
-        point = add(SECP256K1.mult_public(flip, point), SECP256K1.base_mult_public(value))
+        point = add(signed(flip, point), SECP256K1.base_mult_public(value))
         if point == INFINITY:
             raise CallerError("a tweak leads to no key", code="tweak.invalid")
         sign, total = flip * sign, (value + flip * total) % ORDER
@@ -182,6 +182,11 @@ def add(*points: bytes) -> bytes:
 def parity_sign(point: bytes) -> int:
     """1 for a point with even y, else -1."""
     return 1 if point[0] == 2 else -1
+
+
+def signed(sign: int, point: bytes) -> bytes:
+    """A finite point, or its negative when `sign` is -1: the encodings differ in the parity of y."""
+    return point if sign == 1 else bytes([point[0] ^ 1]) + point[1:]
 
 
 def _split_aggregate(aggregate_nonce: bytes) -> tuple[bytes, bytes]:

@@ -98,21 +98,13 @@ class Polynomial:
         return constant
 
     def at(self, i: int) -> Secret:
-        """The value at `i` by Horner's rule; a zero constant is skipped because the group refuses zero operands."""
-        group = self._group
-        value: Secret | None = None
-        for coefficient in reversed(self._coefficients):
-            if value is not None:
-                with value:
-                    value = group.mul_public(value, i)
-            if coefficient is not None:
-                if value is None:
-                    value = coefficient.duplicate()
-                else:
-                    with value:
-                        value = group.add(value, coefficient)
-        assert value is not None
-        return value
+        """The value at `i`; a zero constant is skipped because the group refuses zero operands."""
+        first, *rest = self._coefficients
+        higher = [coefficient for coefficient in rest if coefficient is not None]
+        if first is not None:
+            return self._group.evaluate([first, *higher], i)
+        with self._group.evaluate(higher, i) as divided:
+            return self._group.mul_public(divided, i)
 
     def commitments(self) -> tuple[bytes, ...]:
         """The public point of every coefficient, a zero constant left out."""
@@ -135,16 +127,10 @@ class Polynomial:
 def add_all(group: Group, scalars: Iterable[Secret]) -> Secret:
     """The sum of the scalars; raises AbortError if it is zero.
 
-    The sum starts from a random scalar that is taken off at the end: the group refuses zero, and partial sums may
-    well be zero (a key with threshold one has equal shares, and 3, -3, 1 are the coefficients of three of them).
+    Partial sums may well be zero (a key with threshold one has equal shares, and 3, -3, 1 are the coefficients of three
+    of them), which is why this is not a chain of group.add.
     """
-    with group.random_scalar() as blind:
-        total = blind.duplicate()
-        for scalar in scalars:
-            with total:
-                total = group.add(total, scalar)
-        with total:
-            return group.sub(total, blind)
+    return group.total(scalars)
 
 
 @lru_cache(maxsize=4096)

@@ -83,6 +83,8 @@ def group_cases(group: Group) -> Iterator[tuple[str, Case]]:
     yield "mul_public", two(lambda a, _: group.mul_public(a, 2**251 + 9))
     yield "negate", two(lambda a, _: group.negate(a))
     yield "invert", two(lambda a, _: group.invert(a))
+    yield "evaluate", two(lambda a, b: group.evaluate([a, b], 7))
+    yield "total", two(lambda a, b: group.total([a, b]))
     yield "base_mult", two(lambda a, _: group.base_mult(a))
     yield "mult", two(lambda a, _: group.mult(a, point))
 

@@ -60,6 +60,29 @@ def test_scalar_arithmetic_equals_integers(group: Group, oracle: Oracle, data: s
 
 
 @both
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_polynomials_and_sums_equal_integers(group: Group, oracle: Oracle, data: st.DataObject) -> None:
+    """Values and sums agree with integers, also where partial sums vanish; the inputs stay as they were."""
+    numbers = data.draw(st.lists(scalars(group.order), min_size=1, max_size=6))
+    x = data.draw(st.integers(1, 65_535))
+    held = [hold(oracle, number) for number in numbers]
+    cases: list[tuple[int, Callable[[], Secret]]] = [
+        (sum(c * x**power for power, c in enumerate(numbers)), lambda: group.evaluate(held, x)),
+        (sum(numbers), lambda: group.total(held)),
+        (numbers[0], lambda: group.total([hold(oracle, 5), hold(oracle, group.order - 5), held[0]])),
+        (0, lambda: group.total([held[0], hold(oracle, -numbers[0] % group.order)])),
+    ]
+    for expected, operation in cases:
+        if expected % group.order == 0:
+            with pytest.raises(AbortError):
+                operation()
+        else:
+            assert group.scalar_to_public_bytes(operation()) == oracle.scalar(expected)
+    assert [group.scalar_to_public_bytes(secret) for secret in held] == [oracle.scalar(n) for n in numbers]
+
+
+@both
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_point_arithmetic_equals_integers(group: Group, oracle: Oracle, data: st.DataObject) -> None:
