@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from attestation.collateral import Collateral
 from attestation.simulated.amd_certificates import FirmwareLevels
 from attestation.simulated.snp import SnpPlatform
 from enclave.diversity import Dimension, DiversityTerms
@@ -212,3 +213,14 @@ def test_providers_are_counted_by_verified_statements(tmp_path: Path) -> None:
         state("a", "a", "a", "b", "c")
         assert order_codes(world) == {"diversity.provider"}
         assert world.sign(key, b"goes on")
+
+
+def test_a_forged_list_of_the_other_vendor_stops_nobody(world: World, tmp_path: Path) -> None:
+    """A newer AMD revocation list under another key is not taken while verdicts rest on the genuine one."""
+    other = Authority.create(tmp_path / "other").amd
+    other.platform("machine")
+    forged = [blob for blob in other.collateral(world.now - 1) if Collateral.of(blob).crls]
+    world.start()
+    world.attest()
+    assert code_of(world.call, "node-1", "collateral", CollateralRequest(blobs=forged)) == "collateral.signer"
+    assert {row(world, "node-1", slot).result for slot in SNP} == {"trusted"}
