@@ -217,6 +217,8 @@ def test_providers_are_counted_by_verified_statements(tmp_path: Path) -> None:
 
 def test_a_forged_list_of_the_other_vendor_stops_nobody(world: World, tmp_path: Path) -> None:
     """A newer AMD revocation list under another key is not taken while verdicts rest on the genuine one."""
+    from attestation.simulated.authority import Authority
+
     other = Authority.create(tmp_path / "other").amd
     other.platform("machine")
     forged = [blob for blob in other.collateral(world.now - 1) if Collateral.of(blob).crls]
