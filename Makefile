@@ -5,6 +5,7 @@
 #   make test    every test, the constant-time gate included      (< 12 min on 2 cores)
 #   make ct      the constant-time gate alone (valgrind)
 #   make bench   throughput, latency and CPU beside the same run's ceilings
+#   make bench-crypto   every threshold operation of one node, beside reference figures scaled to the same run
 #   make bench-attestation   verification and registry, beside one raw signature of the same run
 #   make lock    compile requirements/*.txt anew from pyproject.toml
 
@@ -17,10 +18,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 TIMELINES ?= 1000
 SEED ?= 1
 
-.PHONY: help setup check test demo ct bench bench-attestation lock clean
+.PHONY: help setup check test demo ct bench bench-attestation bench-crypto lock clean
 
 help:
-	@sed -n '3,9p' Makefile | sed 's/^#//'
+	@sed -n '3,10p' Makefile | sed 's/^#//'
 
 setup: $(READY)
 
@@ -54,6 +55,9 @@ ct: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench
+
+bench-crypto: setup
+	$(BIN)/python -m tests.bench.crypto
 
 bench-attestation: setup
 	$(BIN)/python -m tests.bench.attestation
