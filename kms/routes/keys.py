@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from enclave.errors import CallerError
 from enclave.key_order import KeyOrder
 from enclave.roster import Role
@@ -12,6 +14,7 @@ from kms.endpoint import Answer, Context, Endpoint, Parameter, executed, outcome
 from kms.errors import RequestError
 from kms.fleet.ceremony import create_key
 from kms.keys import Key
+from kms.routes.key import certified_now
 from kms.routes.shapes import KeyList, KeyOrderJson, KeyRecordJson, record_of
 
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
@@ -68,7 +71,10 @@ async def listing(context: Context) -> Answer:
                 seen.append(key)
                 if len(seen) == limit:
                     break
-    return reply(KeyList(keys=[record_of(key, gateway.directory) for key in seen], next_cursor=after if more else None))
+    certified = await asyncio.gather(*(certified_now(gateway, key) for key in seen))
+    return reply(
+        KeyList(keys=[record_of(key, gateway.directory) for key in certified], next_cursor=after if more else None)
+    )
 
 
 def _limit(text: str | None) -> int:

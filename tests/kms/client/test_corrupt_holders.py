@@ -102,3 +102,17 @@ async def test_another_public_key_is_noticed_even_from_a_quorum(
     with pytest.raises(VerificationError) as caught:
         await client.keys.get(key.key)
     assert caught.value.code == "verify.public-key"
+
+
+async def test_a_list_is_certified_by_the_present_boots(
+    fabric: Fabric, known: tuple[HostileGateway, Client, CertifiedKey]
+) -> None:
+    """After nodes rebooted, a new client that lists keys gets signatures of the identities it can verify."""
+    _, _, key = known
+    for slot in ("node-2", "node-3", "node-4"):
+        await fabric.stop_node(slot)
+        await fabric.start_node(slot)
+    await fabric.trusted(*fabric.slots)
+    operator = OperatorCredentials.load(fabric.layout.operator_key)
+    async with Client.connect(fabric.layout.cluster_file, url=fabric.url, credentials=operator) as newcomer:
+        assert key.key in [item.key async for item in newcomer.keys.list()]
