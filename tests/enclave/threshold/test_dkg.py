@@ -404,6 +404,23 @@ def test_a_rogue_key_fails_its_proof(group: Group) -> None:
         assert (caught.value.code, caught.value.culprits) == ("proof.invalid", ("node-2",))
 
 
+def test_a_copied_dealing_fails_its_proof() -> None:
+    """A dealer that repeats another's commitments and proof as its own has proven nothing: proofs name their maker."""
+    session = os.urandom(32)
+    parties = participants(ED25519, N, T, session=session)
+    terms = ceremony(ED25519, session)
+    first = {i: p.round1() for i, p in parties.items()}
+    copied = parties[1]._commitments
+    first[CHEAT] = altered(first[CHEAT], messages.Round1, commitment=messages.commit(terms, CHEAT, bytes(32), copied))
+    parties[CHEAT]._sent[1] = first[CHEAT]
+    second = {i: p.round2(first) for i, p in parties.items()}
+    proof = decode_as(messages.Round2, second[1]).proof
+    second[CHEAT] = altered(second[CHEAT], messages.Round2, opening=bytes(32), commitments=list(copied), proof=proof)
+    with pytest.raises(PeerError) as caught:
+        messages.verify_transcript(terms, first, second)
+    assert (caught.value.code, caught.value.culprits) == ("proof.invalid", ("node-2",))
+
+
 def test_a_replayed_reveal_of_another_session_is_refused() -> None:
     """Payloads recorded in one attempt are worthless in the next."""
     _, old_first, old_second = first_rounds(ED25519)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -164,7 +165,14 @@ def test_a_stranger_does_not_sign() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"digest": b"\x01" * 32}, {"session": bytes(32)}, {"context": b"other"}, {"slots": {1: "node-1", 2: "x", 3: "y"}}],
+    [
+        {"digest": b"\x01" * 32},
+        {"session": bytes(32)},
+        {"context": b"other"},
+        {"slots": {1: "node-1", 2: "x", 3: "y"}},
+        {"tweak": 5},
+        {"public_key": GROUP.base_mult_public(5)},
+    ],
 )
 def test_one_signer_with_other_terms_stops_all(changes: dict[str, Any]) -> None:
     """Dealt rows are bound to message, session, context and signers: nobody adds up rows for something else."""
@@ -177,6 +185,19 @@ def test_one_signer_with_other_terms_stops_all(changes: dict[str, Any]) -> None:
         with pytest.raises(AbortError) as caught:
             committee.signers[i].round2(first)
         assert caught.value.culprits == ()
+
+
+def test_rows_are_bound_to_their_ends() -> None:
+    """Even where one key seals for everybody, a row opens for its own receiver from its own sender only."""
+    committee = Committee(2)
+    one = Secret.random(32)
+    committee.channel_keys = dict.fromkeys(committee.channel_keys, one)
+    committee.signers = {i: committee.signer(i) for i in committee.shares}
+    first = committee.run(1)
+    rows = {i: decode_as(Round1, payload).sealed for i, payload in first.items()}
+    for sealed in ({1: rows[2][3], 3: rows[2][1]}, {**rows[2], 1: rows[3][1]}):
+        with pytest.raises(AbortError):
+            committee.signer(1)._open(2, sealed[1])
 
 
 # --- every round, one cheat at a time ---------------------------------------------------------------
@@ -445,6 +466,22 @@ def test_the_degree_check_accepts_low_degree_and_nothing_else(degree: int, data:
         check_degree({**points, changed: GROUP.base_mult_public(5)}, degree)
     with shamir.Polynomial.random(GROUP, degree + 2) as higher, pytest.raises(AbortError):
         check_degree({i: GROUP.base_mult(higher.at(i)) for i in range(1, n + 1)}, degree)
+
+
+def test_the_degree_check_cannot_be_foreseen() -> None:
+    """Values made to pass for one choice of coefficients are refused: the choice is random, and each counts."""
+    n, degree, order = 5, 2, GROUP.order
+
+    def weight(j: int, f: int) -> int:
+        denominator = math.prod(j - other for other in range(1, n + 1) if other != j)
+        return f * pow(denominator, -1, order) % order
+
+    for foreseen in (lambda j: 1, lambda j: 1 + j, lambda j: j):
+        values = {j: 1000 + j**4 for j in range(1, n)}
+        rest = sum(weight(j, foreseen(j)) * value for j, value in values.items())
+        values[n] = -rest * pow(weight(n, foreseen(n)), -1, order) % order
+        with pytest.raises(AbortError):
+            check_degree({j: GROUP.base_mult_public(value) for j, value in values.items()}, degree)
 
 
 # --- attacks the rules exist for ----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from typing import Any
@@ -265,6 +266,31 @@ def test_refresh_rounds_run_once() -> None:
             step()
 
 
+REFRESH_TERMS: list[dict[str, Any]] = [
+    {"context": b"key 1, epoch 2"},
+    {"session": bytes(32)},
+    {"slots": {**slots(3), 3: "node-9"}},
+    {"commitments": "other"},
+]
+
+
+@pytest.mark.parametrize("change", REFRESH_TERMS, ids=lambda change: next(iter(change)))
+def test_one_holder_with_other_terms_stops_a_refresh(change: dict[str, Any]) -> None:
+    """Key, epoch, session, holders and commitments are in every echo: nobody adds shares dealt for something else."""
+    old, parties = start_refresh(ED25519)
+    terms = {"session": parties[1]._terms.dealers.session, "slots": slots(3), "context": b"key 1, epoch 1", **change}
+    share = old[3]
+    if terms.pop("commitments", None):
+        share = dataclasses.replace(share, commitments=(share.commitments[0], ED25519.base_mult_public(5)))
+    parties[3] = refresh.Participant(ED25519, share=share, **terms)
+    first = {i: p.round1() for i, p in parties.items()}
+    second = {i: p.round2(first) for i, p in parties.items()}
+    for party in parties.values():
+        with pytest.raises(AbortError) as caught:
+            party.round3(second)
+        assert caught.value.code == "ceremony.equivocation"
+
+
 # --- reshare ------------------------------------------------------------------------------------------
 
 
@@ -357,6 +383,42 @@ def test_a_reshare_needs_the_old_threshold() -> None:
         reshare.NewHolder(terms, index=9, public_key=old[1].public_key)
 
 
+RESHARE_TERMS: list[dict[str, Any]] = [
+    {"context": b"key 1, epoch 2"},
+    {"session": bytes(32)},
+    {"receivers": {**slots(3), 3: "node-9"}},
+    {"dealers": {1: "node-1", 2: "node-9"}},
+    {"threshold": 3},
+    {"commitments": "other"},
+]
+
+
+@pytest.mark.parametrize("change", RESHARE_TERMS, ids=lambda change: next(iter(change)))
+def test_a_new_holder_with_other_terms_takes_nothing(change: dict[str, Any]) -> None:
+    """A new holder that was told something else than the dealers stops before it opens a share."""
+    old = key_shares(ED25519, 3, 2)
+    terms, _, _, holders = run_reshare(ED25519, old, [1, 2], slots(3), 2)
+    told: dict[str, Any] = {
+        "session": terms.dealers.session,
+        "dealers": {1: "node-1", 2: "node-2"},
+        "receivers": slots(3),
+        "threshold": 2,
+        "commitments": old[1].commitments,
+        "context": b"key 1, epoch 1",
+        **change,
+    }
+    if told["commitments"] == "other":
+        told["commitments"] = (old[1].commitments[0], ED25519.base_mult_public(5))
+    misled = reshare.NewHolder(reshare.reshare_terms(ED25519, **told), index=3, public_key=old[1].public_key)
+    first = {1: holders[1].announce(), 2: holders[2].announce(), 3: misled.announce()}
+    second = {i: reshare.deal_share(terms, index=i, share=old[i].secret, announcements=first) for i in (1, 2)}
+    holders[1].receive(first, second)
+    with pytest.raises((AbortError, PeerError)) as caught:
+        misled.receive(first, second)
+    # Another threshold shows first in the number of commitments.
+    assert caught.value.code == ("commitment.invalid" if "threshold" in change else "ceremony.equivocation")
+
+
 # --- repair -------------------------------------------------------------------------------------------
 
 
@@ -424,6 +486,38 @@ def test_a_helper_that_failed_has_forgotten_its_key(number: int) -> None:
     assert len(living_secrets()) == held
     with pytest.raises(CallerError):
         helper._key.reveal()
+
+
+REPAIR_TERMS: list[dict[str, Any]] = [
+    {"context": b"key 1, epoch 2"},
+    {"session": bytes(32)},
+    {"target_slot": "node-9"},
+    {"helpers": {1: "node-1", 3: "node-9"}},
+    {"commitments": "other"},
+]
+
+
+@pytest.mark.parametrize("change", REPAIR_TERMS, ids=lambda change: next(iter(change)))
+def test_one_helper_with_other_terms_stops_a_repair(change: dict[str, Any]) -> None:
+    """A helper that was told something else makes parts that the others do not take."""
+    case = Repair()
+    told: dict[str, Any] = {
+        "session": case.terms.helpers.session,
+        "helpers": {1: "node-1", 3: "node-3"},
+        "target": 4,
+        "target_slot": "node-4",
+        "commitments": case.terms.commitments,
+        "context": b"key 1, epoch 1",
+        **change,
+    }
+    if told["commitments"] == "other":
+        told["commitments"] = (case.terms.commitments[0], ED25519.base_mult_public(5))
+    terms = repair_messages.repair_terms(ED25519, **told)
+    case.helpers[3] = repair.Helper(terms, index=3, share=case.shares[3].secret)
+    case.first[3] = case.helpers[3].round1()
+    with pytest.raises(AbortError) as caught:
+        case.helpers[1].round3(case.second())
+    assert caught.value.code == "ceremony.equivocation"
 
 
 def test_what_the_target_receives_is_not_the_helpers_shares() -> None:
