@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tests.ct.callgrind import CONTROL, WARM_UP
 
-FUNCTIONS_MIN = 40
+FUNCTIONS_MIN = 80
 """Fewer measured functions mean that the gate itself is broken."""
 
 CONTROLS_MIN = 20
