@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from enclave.payload.decrypt import DecryptBody
     from enclave.payload.sign import Payload
     from enclave.state import NodeState
+    from enclave.workload import WorkloadFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,11 @@ def check_decrypt_policy(node: NodeState, request: Authorised, body: DecryptBody
     _decide(node, request, body.kind, body, now)
 
 
+def check_release_policy(node: NodeState, request: Authorised, facts: WorkloadFacts, now: int) -> None:
+    """Step 4 for releasing a secret; raises RefusedError (`policy.unknown`, `policy.denied`)."""
+    _decide(node, request, facts.kind, facts, now)
+
+
 def check_members(node: NodeState, request: Authorised, signers: list[str], now: int) -> list[int]:
     """Step 5 for a signer set: its share indices; raises CallerError or VerdictError."""
     indices = request.key.indices(signers)
@@ -139,7 +145,9 @@ def authorise_order(node: NodeState, token: str, body: bytes, now: int) -> Token
     return verified
 
 
-def _decide(node: NodeState, request: Authorised, kind: str, payload: Payload | DecryptBody, now: int) -> None:
+def _decide(
+    node: NodeState, request: Authorised, kind: str, payload: Payload | DecryptBody | WorkloadFacts, now: int
+) -> None:
     certificate = request.key.certificate
     policy = node.directory.policy(certificate.policy)
     if policy is None:

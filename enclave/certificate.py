@@ -20,7 +20,16 @@ from attestation.errors import CodedError, DocumentError
 from enclave.errors import PeerError
 from enclave.fields import Fields
 from enclave.key_order import KeyOrder
-from enclave.key_specs import NODES_MAX, SHARES_NEEDED_MIN, SPECS, Custody, KeySpec, Usage, privacy_threshold
+from enclave.key_specs import (
+    NODES_MAX,
+    OPAQUE_SECRET,
+    SHARES_NEEDED_MIN,
+    SPECS,
+    Custody,
+    KeySpec,
+    Usage,
+    privacy_threshold,
+)
 from enclave.signing_key import PublicKey
 from enclave.threshold.montgomery import public_key_x25519
 from enclave.wire import CertificateSignature, tagged
@@ -75,6 +84,8 @@ class KeyCertificate:
     activated_at: int
     group_key: bytes | None = None
     """Ed25519 form of an X25519 key, else None."""
+    wrapped_digest: bytes | None = None
+    """SHA-256 of an opaque secret as it is wrapped, else None."""
 
     @classmethod
     def parse(cls, body: bytes) -> KeyCertificate:
@@ -91,7 +102,7 @@ class KeyCertificate:
         spec = SPECS[fields.choice("spec", SPECS)]
         certificate = cls(
             cluster=fields.hexadecimal("cluster", size=32),
-            key=fields.identifier("key", "key"),
+            key=fields.identifier("key", spec.id_prefix),
             name=fields.label("name"),
             version=fields.integer("version", 1),
             spec=spec.name,
@@ -107,6 +118,7 @@ class KeyCertificate:
             transcript=fields.hexadecimal("transcript", size=32),
             activated_at=fields.integer("activated_at"),
             group_key=fields.hexadecimal("group_key", size=32) if spec.name == "hpke-x25519" else None,
+            wrapped_digest=fields.hexadecimal("wrapped_digest", size=32) if spec.name == OPAQUE_SECRET else None,
         )
         fields.constant("signing_quorum", certificate.signing_quorum)
         fields.constant("privacy_threshold", certificate.privacy_threshold)
@@ -141,6 +153,8 @@ class KeyCertificate:
         }
         if self.group_key is not None:
             value["group_key"] = self.group_key.hex()
+        if self.wrapped_digest is not None:
+            value["wrapped_digest"] = self.wrapped_digest.hex()
         return canonical_json(value)
 
     @property

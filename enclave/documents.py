@@ -341,7 +341,7 @@ def _read_key_state(fields: Fields, digest: bytes) -> KeyState:
     fields.constant("type", "holdfast/key-state/v1")
     state = KeyState(
         cluster=fields.hexadecimal("cluster", size=32),
-        key=fields.identifier("key", "key"),
+        key=fields.identifier("key", "key", "sec"),
         state=fields.choice("state", ("enabled", "disabled")),
         sequence=fields.integer("sequence", 1),
         issued_at=fields.integer("issued_at"),

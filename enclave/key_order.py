@@ -14,6 +14,7 @@ from enclave.key_specs import (
     ASSEMBLERS_DEFAULT,
     ASSEMBLERS_MAX,
     NODES_MAX,
+    ORDERED_SPECS,
     SHARES_NEEDED_MIN,
     SPECS,
     Custody,
@@ -104,8 +105,8 @@ def _malformed(detail: str) -> CodedError:
 
 def _read_spec(fields: Fields) -> KeySpec:
     name = fields.take("spec")
-    if not isinstance(name, str) or name not in SPECS:
-        raise CallerError(f"expected a spec of {', '.join(SPECS)}", code="order.spec")
+    if not isinstance(name, str) or name not in ORDERED_SPECS:
+        raise CallerError(f"expected a spec of {', '.join(ORDERED_SPECS)}", code="order.spec")
     return SPECS[name]
 
 

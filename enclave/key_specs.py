@@ -30,6 +30,7 @@ class Custody(StrEnum):
 
     THRESHOLD = "threshold"
     RECONSTRUCT = "reconstruct"
+    RELEASE = "release"
 
 
 class Usage(StrEnum):
@@ -40,6 +41,11 @@ class Usage(StrEnum):
     BITCOIN = "bitcoin"
     GENERIC = "generic"
     DECRYPT = "decrypt"
+    SECRET = "secret"  # noqa: S105 - a usage
+
+
+OPAQUE_SECRET = "opaque-secret"  # noqa: S105 - the name of a kind of key
+"""Spec of what is released to attested workloads: uploaded by a client, never ordered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +62,9 @@ class KeySpec:
     """Size of a public share."""
     quorum_is_doubled: bool = False
     """Whether custody `threshold` needs 2T - 1 signers (honest-majority ECDSA)."""
+    is_ordered: bool = True
+    """Whether nodes make it on an order; a secret is uploaded instead."""
+    id_prefix: str = "key"
 
     def signing_quorum(self, custody: Custody, shares_needed: int) -> int:
         """How many nodes take part in one use of the key (an assembler not counted)."""
@@ -106,9 +115,22 @@ SPECS: dict[str, KeySpec] = {
             public_key_bytes=32,
             point_bytes=32,
         ),
+        KeySpec(
+            name=OPAQUE_SECRET,
+            group="ed25519",
+            usages=(Usage.SECRET,),
+            custodies=(Custody.RELEASE,),
+            public_key_bytes=32,
+            point_bytes=32,
+            is_ordered=False,
+            id_prefix="sec",
+        ),
     )
 }
 """Every kind of key by name."""
+
+ORDERED_SPECS = tuple(spec.name for spec in SPECS.values() if spec.is_ordered)
+"""Kinds that a key order can name."""
 
 
 def privacy_threshold(custody: Custody, shares_needed: int) -> int:

@@ -145,6 +145,16 @@ class KeyTable:
         del self._pending[session]
         return self._hold(name, stored, share)
 
+    def adopt(self, session: bytes, body: bytes, share: Secret) -> HeldKey:
+        """Take in a share that a client dealt; it is on disk when this returns.  Raises StorageError."""
+        certificate = KeyCertificate.parse(body)
+        name = key_resource(certificate.key, certificate.version)
+        stored = _StoredKey(session=session, body=body)
+        self._store.put("key", name, encode(stored))
+        self._store.put_secret("share", name, share)
+        self._store.commit()
+        return self._hold(name, stored, share)
+
     def holdings(self) -> Iterator[KeyHolding]:
         """What is held, for a relay that wants to know."""
         for held in self._keys.values():

@@ -17,13 +17,14 @@ from enclave.directory import Directory
 from enclave.ecdsa_sessions import EcdsaSessions
 from enclave.errors import WireError
 from enclave.group.secp256k1 import POINT_BYTES
-from enclave.handlers import attestation, ceremony, decrypt, documents, ecdsa, reconstruct, schnorr, sign
+from enclave.handlers import attestation, ceremony, decrypt, documents, ecdsa, reconstruct, schnorr, secrets, sign
 from enclave.identity import BootIdentity
 from enclave.keys import KeyTable
 from enclave.ledger import Ledger
 from enclave.nonces import NoncePool
 from enclave.presentation import verifier_for
 from enclave.quotes import QuoteBudget
+from enclave.release_nonces import ReleaseNonces
 from enclave.roster import Roster
 from enclave.seal import SealedStore
 from enclave.tee import Tee
@@ -59,6 +60,9 @@ HANDLERS: dict[str, Handler] = {
     "assemble": reconstruct.assemble,
     "partial": decrypt.partial,
     "open": decrypt.open_inside,
+    "secret-put": secrets.put,
+    "secret-challenge": secrets.challenge,
+    "secret-release": secrets.release,
 }
 """Every verb of enclave.wire.VERBS."""
 
@@ -109,6 +113,7 @@ class NodeState:
         self.ecdsa = EcdsaSessions(self.identity, self.channels)
         self.ledger = Ledger()
         self.quotes = QuoteBudget()
+        self.release_nonces = ReleaseNonces()
         self._pools: dict[int, NoncePool[frost.NoncePair]] = {}
         self._schnorr_pools: dict[int, NoncePool[bip340.NoncePair]] = {}
         self._schnorr_nonces = bip340.NonceSource()

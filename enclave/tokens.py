@@ -71,6 +71,9 @@ class Act(StrEnum):
     AGENTS_LIST = "agents.list"
     AUDIT_READ = "audit.read"
     DOCUMENTS_PUT = "documents.put"
+    SECRETS_PUT = "secrets.put"
+    SECRETS_GET = "secrets.get"
+    SECRETS_RELEASE = "secrets.release"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +203,7 @@ def parse_key_resource(resource: str) -> tuple[KeyId, int]:
     """Key id and version of a `key` claim; raises TokenError (`token.resource`)."""
     key, _, version = resource.partition("/")
     try:
-        check_id(key, "key")
+        check_id(key, "sec" if key.startswith("sec_") else "key")
     except CallerError:
         _refuse("token.resource", "expected key_... and a version", hint="the claim looks like key_.../1")
     if not version.isascii() or not version.isdecimal() or version[0] == "0" or len(version) > 9:

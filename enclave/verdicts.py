@@ -68,7 +68,7 @@ class VerdictTable:
 
     def __init__(self, *, roster: Roster, verifier: Verifier) -> None:
         self._roster = roster
-        self._verifier = verifier
+        self.verifier = verifier
         self._nonces: dict[int, dict[bytes, int]] = {}
         self._rows: dict[str, _Row] = {}
         self.collateral: Collateral | None = None
@@ -205,7 +205,7 @@ class VerdictTable:
         if _size(offered) > COLLATERAL_ITEMS_MAX:
             raise CollateralError(f"expected at most {COLLATERAL_ITEMS_MAX} documents", code="collateral.too-large")
         held = self.collateral.certificates if self.collateral is not None else ()
-        genuine = vouched(offered, self._verifier.roots, now, also=held)
+        genuine = vouched(offered, self.verifier.roots, now, also=held)
         if _size(genuine) == 0 < _size(offered):
             raise CollateralError("nothing of it is signed under the roster's roots", code="collateral.signer")
         return genuine
@@ -278,7 +278,7 @@ class VerdictTable:
             row.presentation,
             roster=self._roster,
             own_nonce=row.nonce,
-            verifier=self._verifier,
+            verifier=self.verifier,
             collateral=collateral,
             snapshot=self.snapshot,
             now=now,

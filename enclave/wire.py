@@ -432,6 +432,45 @@ class OpenReply(Message, frozen=True):
     signature: bytes
 
 
+class SecretPut(Message, frozen=True):
+    """Hand in a secret that a client wrapped and whose scalar it dealt (request token over the exact body)."""
+
+    token: str
+    body: bytes
+
+
+class SecretChallenge(Message, frozen=True):
+    """Ask for a nonce that a workload's evidence has to answer to get one secret's share."""
+
+    token: str
+    body: bytes
+
+
+class SecretNonce(Message, frozen=True):
+    """A nonce good once until `expires_at` (Unix seconds); signed over release_nonce_bytes()."""
+
+    nonce: bytes
+    boot_counter: int
+    expires_at: int
+    signature: bytes
+
+
+class SecretRelease(Message, frozen=True):
+    """Ask for this node's share, sealed to the workload whose evidence is in the body."""
+
+    token: str
+    body: bytes
+    wrapped: bool = False
+    """Whether the wrapped secret is wanted as well: one node's is enough."""
+
+
+class ReleasedShare(Message, frozen=True):
+    """A share sealed to the workload's key."""
+
+    sealed: bytes
+    wrapped: bytes | None = None
+
+
 VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "status": (Empty, Status),
     "challenge": (Empty, ChallengeReply),
@@ -458,6 +497,9 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "assemble": (AssembleRequest, AssembleReply),
     "partial": (PartialRequest, PartialReply),
     "open": (OpenRequest, OpenReply),
+    "secret-put": (SecretPut, CertificateSignature),
+    "secret-challenge": (SecretChallenge, SecretNonce),
+    "secret-release": (SecretRelease, ReleasedShare),
 }
 """Every verb with its request and reply type."""
 

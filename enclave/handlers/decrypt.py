@@ -9,6 +9,7 @@ from enclave.authorise import (
     Authorised,
     authorise_use,
     check_decrypt_policy,
+    check_key_state,
     check_members,
     check_own_part,
     take_attempt,
@@ -181,8 +182,7 @@ def _destination(node: NodeState, authorised: Authorised, body: DecryptBody) -> 
     target = node.keys.newest(body.target.key).certificate
     if target.spec != SPEC:
         raise CallerError(f"a {target.spec} key does not encrypt", code="key.spec")
-    if not node.directory.is_enabled(target.key):
-        raise RefusedError("the key to seal to is disabled", code="key.disabled")
+    check_key_state(node, target.key)
     return target.public_key, context_info(body.target.context), target.version
 
 

@@ -13,6 +13,7 @@ from enclave.policy.evm_leaf import EvmLeaf
 from enclave.policy.rules import EVM_KINDS, OPENING_KINDS, Policy, Rule
 from enclave.policy.solana_leaf import SolanaLeaf
 from enclave.threshold.derive import format_path
+from enclave.workload import WorkloadFacts
 
 _EVM_ANY = EvmLeaf()
 _SOLANA_ANY = SolanaLeaf()
@@ -26,7 +27,7 @@ class Request:
     """`agt_...` or `opr_...`: the verified issuer of the request token."""
     key: str
     kind: str
-    payload: Payload | DecryptBody | None = None
+    payload: Payload | DecryptBody | WorkloadFacts | None = None
     now: int | None = None
     """Unix seconds on the deciding node's clock; without it no time condition opens anything."""
 
@@ -152,6 +153,13 @@ def _allows(rule: Rule, request: Request) -> Iterator[Check]:
             if payload.target is None and payload.recipient is None:
                 detail = "without a recipient the gateway sees the plaintext"
                 yield Check("plaintext_to_gateway", rule.plaintext_to_gateway, detail)
+        case "release":
+            if not isinstance(payload, WorkloadFacts):
+                yield _unreadable("workload")
+            elif rule.workload is None:
+                yield Check("workload", False, "the rule names no workload")
+            else:
+                yield from rule.workload.checks(payload)
         case "data_key":
             yield Check("plaintext_to_gateway", rule.plaintext_to_gateway, "the gateway makes and sees the data key")
         case "digest":

@@ -16,6 +16,7 @@ from enclave.policy.evm_leaf import EvmLeaf, read_evm
 from enclave.policy.opening_leaf import OpeningLeaf, read_opening
 from enclave.policy.solana_leaf import SolanaLeaf, read_solana
 from enclave.policy.times import TimeLeaf, read_time
+from enclave.policy.workload_leaf import WorkloadLeaf, read_workload
 from enclave.threshold.derive import parse_path
 
 RULES_MAX = 256
@@ -24,8 +25,8 @@ RULES_MAX = 256
 OPENING_KINDS = frozenset({"decrypt", "rewrap"})
 """Kinds that open ciphertexts."""
 
-KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | OPENING_KINDS | {"data_key"}
-"""What a rule can be about: the payload kinds of signing (a sighash is a `digest`), and uses of decryption keys."""
+KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | OPENING_KINDS | {"data_key", "release"}
+"""What a rule can be about: payload kinds of signing (a sighash is a `digest`), decryption, and releasing secrets."""
 
 
 PATHS_MAX = 256
@@ -52,6 +53,7 @@ class Rule:
     solana: SolanaLeaf | None
     time: TimeLeaf | None
     opening: OpeningLeaf
+    workload: WorkloadLeaf | None
     digest: bool
     """Whether blind signatures over digests are allowed."""
     plaintext_to_gateway: bool
@@ -99,6 +101,7 @@ def _read_rule(value: Any, where: str) -> Rule:
         solana=read_solana(fields.fields("solana"), denies=effect == "deny") if "solana" in fields else None,
         time=read_time(fields.fields("time")) if "time" in fields else None,
         opening=read_opening(fields, denies=effect == "deny"),
+        workload=read_workload(fields.fields("workload")) if "workload" in fields else None,
         digest=_allowed(fields, "digest", effect),
         plaintext_to_gateway=_allowed(fields, "plaintext_to_gateway", effect),
     )
@@ -118,10 +121,13 @@ def _check_kinds(rule: Rule, fields: Fields) -> None:
         (rule.opening.enclave_required, OPENING_KINDS, "opened_in_enclave"),
         (rule.opening.contexts is not None, OPENING_KINDS, "context"),
         (rule.opening.targets is not None, {"rewrap"}, "rewrap_to"),
+        (rule.workload is not None, {"release"}, "workload"),
         (rule.paths is not None, KINDS_ALL - {"bitcoin_sighash"}, "paths"),
     ):
         if present and not kinds & about:
             fields.refuse(f"the rule is not about {' or '.join(sorted(kinds))}", member)
+    if rule.workload is not None and rule.denies:
+        fields.refuse("only allow rules have it", "workload")
     typed = rule.evm is not None and (rule.evm.primary_types or rule.evm.contracts is not None)
     if typed and "eip712" not in about:
         fields.refuse("the rule is not about eip712", "evm")

@@ -12,6 +12,7 @@ from enclave.payload.decrypt import CONTEXT_MAX
 from enclave.policy.checks import LIST_MAX
 from enclave.policy.rules import KINDS, PATHS_MAX, RULES_MAX
 from enclave.policy.times import DAYS
+from enclave.policy.workload_leaf import MEASUREMENTS_MAX, REGISTERS, TEES
 
 _AMOUNT = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,77})$"}
 _EVM_ADDRESS = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
@@ -54,10 +55,22 @@ def _rule(effect: str) -> dict[str, Any]:
     }
     if effect == "allow":
         members |= {"digest": {"const": "allow"}, "plaintext_to_gateway": {"const": "allow"}}
-        members |= {"opened_in_enclave": {"const": "required"}}
+        members |= {"opened_in_enclave": {"const": "required"}, "workload": _workload()}
     required = ["name", "effect", "kinds"] if effect == "allow" else ["name", "effect"]
     rule = _object(**members) | {"required": required}
     return rule | {"dependentRequired": {"context": ["opened_in_enclave"]}} if effect == "allow" else rule
+
+
+def _workload() -> dict[str, Any]:
+    register = _list({"type": "string", "pattern": "^([0-9a-f]{2}){1,64}$"}, high=MEASUREMENTS_MAX)
+    registers = {
+        "type": "object",
+        "propertyNames": {"enum": sorted(REGISTERS)},
+        "additionalProperties": register,
+        "minProperties": 1,
+    }
+    tees = _list({"enum": sorted(TEES)}, high=len(TEES))
+    return _object(measurements=registers, tees=tees) | {"required": ["measurements"]}
 
 
 def _context() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from attestation.canonical import canonical_json
 from enclave.errors import CallerError
 from enclave.ids import check_id, check_name, new_id
-from enclave.key_specs import SHARES_NEEDED_MIN, SPECS, Custody
+from enclave.key_specs import ORDERED_SPECS, SHARES_NEEDED_MIN, SPECS, Custody
 from kms.client.caller import Caller
 from kms.client.certified import CertificateChecker, CertifiedKey, certified_key
 from kms.client.derived import DerivedKey, derived_key
@@ -162,8 +162,8 @@ class Keys:
 
 
 def _custody(spec: str, wanted: str | None) -> Custody:
-    if spec not in SPECS:
-        raise CallerError(f"expected a spec of {', '.join(SPECS)}", code="order.spec")
+    if spec not in ORDERED_SPECS:
+        raise CallerError(f"expected a spec of {', '.join(ORDERED_SPECS)}", code="order.spec")
     possible = SPECS[spec].custodies
     if wanted is not None and wanted not in list(possible):
         raise CallerError(f"expected custody {' or '.join(possible)} for a {spec} key", code="order.custody")
