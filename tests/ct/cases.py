@@ -47,6 +47,7 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     yield "bip340.sign_share", bip340_sign
     yield "hpke.partial", hpke_partial
     yield "hpke.prove_partial", hpke_prove
+    yield "hpke.seal_secret", hpke_seal_secret
     yield "reconstruct.sign_ecdsa", reconstruct_sign
     yield "ecdsa.signer.Signer", threshold_ecdsa
     yield "ceremony_kem.seal", kem_seal
@@ -238,6 +239,13 @@ def hpke_prove() -> Prepared:
     """The proof that such a part is right."""
     shares, enc = _decryption()
     return Prepared(secrets=[shares[1]], call=lambda: hpke.prove_partial(shares[1], 1, (1, 3), enc))
+
+
+def hpke_seal_secret() -> Prepared:
+    """A share released to a workload's key, from the arena."""
+    share = Secret.random()
+    public_key = hpke.public_key_x25519(ED25519.base_mult_public(11))
+    return Prepared(secrets=[share], call=lambda: hpke.seal_secret(public_key, share, b"context"))
 
 
 def reconstruct_sign() -> Prepared:

@@ -11,6 +11,7 @@ from enclave.ecdsa_sessions import RowChannels
 from enclave.identity import BootIdentity
 from enclave.seal import LABEL_HEAD, SealedStore
 from enclave.secret import Secret
+from enclave.secret_wrap import unwrap, wrap
 from tests.ct.prepared import Case, Prepared
 
 NOW = 1_700_000_000
@@ -41,6 +42,8 @@ def node_cases() -> Iterator[tuple[str, Case]]:
     yield "channel.Channels.unseal", channel_unseal
     yield "channel.Channels.seal_row", row_seal
     yield "channel.Channels.open_row", row_open
+    yield "secret_wrap.wrap", wrap_secret
+    yield "secret_wrap.unwrap", unwrap_secret
 
 
 def store_put() -> Prepared:
@@ -96,6 +99,24 @@ def row_open() -> Prepared:
     _skip_zero(outbound, receiver)
     sealed = outbound.seal_row(1, receiver.public, Secret.random(160), b"terms", NOW)
     return Prepared(call=lambda: inbound.open_row(sender.public, sealed, b"terms", NOW))
+
+
+def wrap_secret() -> Prepared:
+    """An opaque secret under its scalar, at the client."""
+    scalar, plaintext = Secret.random(), Secret.random(48)
+    return Prepared(
+        secrets=[scalar, plaintext],
+        call=lambda: wrap(scalar, plaintext.view, cluster=bytes(32), secret="sec_1", version=1),
+    )
+
+
+def unwrap_secret() -> Prepared:
+    """The same opened, in the workload."""
+    scalar = Secret.random()
+    wrapped = wrap(scalar, bytes(48), cluster=bytes(32), secret="sec_1", version=1)
+    return Prepared(
+        secrets=[scalar], call=lambda: unwrap(scalar, wrapped, cluster=bytes(32), secret="sec_1", version=1)
+    )
 
 
 def row_channels(indices: Iterable[int]) -> dict[int, RowChannels]:
