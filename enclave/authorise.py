@@ -7,7 +7,7 @@
 4. the key's own policy, as this node holds it, allows the payload this node parsed, and no chain it may take
    effect on is frozen;
 5. every member of the signer set is trusted now in this node's own table;
-6. the request id has attempts left.
+6. the request id has attempts left, and the policy's budgets, rate and nonce guard let it through.
 Parameters come from the token and the body, from nowhere else.
 """
 
@@ -25,18 +25,30 @@ from enclave.signing_key import PublicKey
 from enclave.tokens import Act, Token, parse_key_resource, verify_token
 
 if TYPE_CHECKING:
+    from enclave.documents import PolicyDocument
     from enclave.payload.decrypt import DecryptBody
     from enclave.payload.sign import Payload
     from enclave.state import NodeState
     from enclave.workload import WorkloadFacts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Authorised:
     """A request that passed steps 1 to 3."""
 
     token: Token
     key: HeldKey
+    judged: Judged | None = None
+    """What step 4 allowed; step 6 takes it out of the limits, so no share is touched without both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A payload and the policy that allowed it."""
+
+    policy: PolicyDocument
+    kind: str
+    payload: Payload | DecryptBody | WorkloadFacts
 
 
 def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) -> Authorised:
@@ -121,9 +133,21 @@ def check_own_part(node: NodeState, signers: list[str]) -> None:
         raise CallerError("this node is not in the signer set", code="signers.not-member")
 
 
-def take_attempt(node: NodeState, request: Authorised, purpose: bytes, now: int) -> None:
-    """Step 6, the last before the share is touched; raises TokenError (`token.replayed`)."""
-    node.ledger.take(purpose, request.token.request_id, expires_at=request.token.expires_at, now=now)
+def take_attempt(node: NodeState, request: Authorised, purpose: bytes, now: int, *, contributes: bool = True) -> None:
+    """Step 6, the last before the share is touched; a node that does not contribute its own share takes no budget.
+
+    Raises TokenError (`token.replayed`), RefusedError (`ledger.full`, `budget.*`, `rate.*`, `nonce-guard.*`).
+    """
+    judged, token = request.judged, request.token
+    if judged is None:
+        raise AssertionError("policy has not judged this request")
+    charge = None
+    if contributes:
+        key = request.key.certificate
+        charge = node.limits.check(judged.policy, key, token, judged.kind, judged.payload, now)
+    node.ledger.take(purpose, token.request_id, expires_at=token.expires_at, now=now)
+    if charge is not None:
+        node.limits.take(charge)
 
 
 def authorise_order(node: NodeState, token: str, body: bytes, now: int) -> Token:
@@ -160,3 +184,4 @@ def _decide(
     decision = evaluate(policy, question)
     if not decision.allowed:
         raise RefusedError(decision.reason, code="policy.denied")
+    request.judged = Judged(policy=policy, kind=kind, payload=payload)

@@ -6,7 +6,7 @@ revocation survives restarts because the store notices a missing or older row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from attestation.envelope import Envelope
 from attestation.errors import CodedError
@@ -49,8 +49,10 @@ class Directory:
                 ) from None
             self._hold(document)
 
-    def put(self, envelope: bytes, now: int) -> Document:
+    def put(self, envelope: bytes, now: int, *, admit: Callable[[Document], None] | None = None) -> Document:
         """Take a document; durable after the store's next commit.  The same document again changes nothing.
+
+        `admit` may refuse a verified document that would replace another.
 
         Raises DocumentError or RefusedError (see enclave.documents), PolicyError, RefusedError (`documents.full`).
         """
@@ -63,6 +65,8 @@ class Directory:
         if not supersedes(document, held):
             return document
         check_not_ahead(document, now)
+        if admit is not None:
+            admit(document)
         if held is None and len(self._documents) >= DOCUMENTS_MAX and not document.restricts:
             raise RefusedError(f"this node holds {DOCUMENTS_MAX} documents already", code="documents.full")
         self._store.put("document", ":".join(name), envelope)

@@ -18,6 +18,7 @@ from attestation.envelope import Envelope, b64url, pre_authentication
 from attestation.errors import CodedError, DocumentError
 from enclave.errors import RefusedError
 from enclave.fields import Fields
+from enclave.limits.terms import BUDGETS_MAX, GUARDS, Limits
 from enclave.policy.rules import Policy
 from enclave.restrictions import CredentialRevocation, Freeze, read_credential, read_freeze
 from enclave.roster import Role, Roster
@@ -97,16 +98,26 @@ class PolicyDocument:
     rules: Sequence[Mapping[str, Any]]
     """The rules as JSON."""
     issued_at: int
+    budgets: Sequence[Mapping[str, Any]] = ()
+    """The budgets as JSON."""
+    rate: Mapping[str, Any] | None = None
+    """The rate as JSON."""
+    nonce_guard: str | None = None
+    """`on`, `fee-bump` or `off`; None where the document does not say, which means `on`."""
     digest: bytes = b""
     compiled: Policy = field(init=False, repr=False, compare=False)
     """The rules as `enclave.policy` evaluates them."""
+    limits: Limits = field(init=False, repr=False, compare=False)
+    """Budgets, rate and nonce guard as `enclave.limits` enforces them."""
 
     kind = "policy"
     restricts = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", tuple(self.rules))
+        object.__setattr__(self, "budgets", tuple(self.budgets))
         object.__setattr__(self, "compiled", Policy.of(self.rules))
+        object.__setattr__(self, "limits", Limits.of(self.budgets, self.rate, self.nonce_guard))
 
     @property
     def subject(self) -> str:
@@ -120,7 +131,7 @@ class PolicyDocument:
 
     def payload(self) -> dict[str, Any]:
         """The JSON value that is signed."""
-        return {
+        value: dict[str, Any] = {
             "type": "holdfast/policy/v1",
             "cluster": self.cluster.hex(),
             "policy": self.policy,
@@ -129,6 +140,13 @@ class PolicyDocument:
             "rules": [dict(rule) for rule in self.rules],
             "issued_at": self.issued_at,
         }
+        if self.budgets:
+            value["budgets"] = [dict(budget) for budget in self.budgets]
+        if self.rate is not None:
+            value["rate"] = dict(self.rate)
+        if self.nonce_guard is not None:
+            value["nonce_guard"] = self.nonce_guard
+        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +349,9 @@ def _read_policy(fields: Fields, digest: bytes) -> PolicyDocument:
         version=fields.integer("version", 1),
         rules=tuple(fields.items("rules", high=256)),
         issued_at=fields.integer("issued_at"),
+        budgets=tuple(fields.items("budgets", low=1, high=BUDGETS_MAX, default=())),
+        rate=fields.mapping("rate", high=8) if "rate" in fields else None,
+        nonce_guard=fields.choice("nonce_guard", GUARDS) if "nonce_guard" in fields else None,
         digest=digest,
     )
     fields.done()

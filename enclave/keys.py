@@ -112,6 +112,10 @@ class KeyTable:
             KeyCertificate.parse(prepared.body).key == key for prepared in self._pending.values()
         )
 
+    def under(self, policy: str) -> Iterator[KeyCertificate]:
+        """The keys that a policy is for."""
+        return (held.certificate for held in self._keys.values() if held.certificate.policy == policy)
+
     def by_session(self, session: bytes) -> HeldKey | None:
         """The active key a ceremony made, if any."""
         return next((held for held in self._keys.values() if held.session == session), None)

@@ -17,10 +17,22 @@ from enclave.directory import Directory
 from enclave.ecdsa_sessions import EcdsaSessions
 from enclave.errors import WireError
 from enclave.group.secp256k1 import POINT_BYTES
-from enclave.handlers import attestation, ceremony, decrypt, documents, ecdsa, reconstruct, schnorr, secrets, sign
+from enclave.handlers import (
+    attestation,
+    budgets,
+    ceremony,
+    decrypt,
+    documents,
+    ecdsa,
+    reconstruct,
+    schnorr,
+    secrets,
+    sign,
+)
 from enclave.identity import BootIdentity
 from enclave.keys import KeyTable
 from enclave.ledger import Ledger
+from enclave.limits.node_limits import NodeLimits
 from enclave.nonces import NoncePool
 from enclave.presentation import verifier_for
 from enclave.quotes import QuoteBudget
@@ -46,6 +58,7 @@ HANDLERS: dict[str, Handler] = {
     "channel-accept": reconstruct.channel_accept,
     "control": documents.control,
     "holdings": documents.holdings,
+    "budgets": budgets.show,
     "ceremony-start": ceremony.start,
     "ceremony-round": ceremony.advance,
     "ceremony-commit": ceremony.commit,
@@ -112,6 +125,7 @@ class NodeState:
         self.channels = Channels(self.identity)
         self.ecdsa = EcdsaSessions(self.identity, self.channels)
         self.ledger = Ledger()
+        self.limits = NodeLimits(store, slots=len(roster.slots))
         self.quotes = QuoteBudget()
         self.release_nonces = ReleaseNonces()
         self._pools: dict[int, NoncePool[frost.NoncePair]] = {}

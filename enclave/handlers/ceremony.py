@@ -34,6 +34,10 @@ def start(node: NodeState, _connection: int, request: CeremonyStart, now: int) -
         # An assembler judges requests by its own record of the key, which only holders have.
         raise CallerError("expected assemblers among the key's nodes", code="order.assemblers")
     check_diversity(node.verdicts.facts(order.nodes, now), node.roster.diversity, order.shares_needed)
+    policy = node.directory.policy(order.policy)
+    if policy is not None:
+        quorum = order.kind.signing_quorum(order.custody, order.shares_needed)
+        node.limits.check_caps(policy, nodes=len(order.nodes), quorum=quorum)
     node.ledger.take(PURPOSE, token.request_id, expires_at=token.expires_at, now=now)
     return node.ceremonies.start(
         session=request.session,

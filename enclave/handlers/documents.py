@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from enclave.documents import Document, PolicyDocument
 from enclave.keys import certify
 from enclave.wire import (
     Acknowledgement,
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def control(node: NodeState, _connection: int, request: ControlRequest, now: int) -> Acknowledgement:
     """Take a signed document; the acknowledgement leaves only after it is on disk."""
-    document = node.directory.put(request.document, now)
+    document = node.directory.put(request.document, now, admit=partial(_check_caps, node))
     own = node.identity.public
     return Acknowledgement(
         slot=own.slot,
@@ -39,3 +41,10 @@ def holdings(node: NodeState, _connection: int, _request: Empty, _now: int) -> H
 def certificate(node: NodeState, _connection: int, request: CertificateRequest, _now: int) -> CertificateSignature:
     """This boot's signature over the certificate of a key held here."""
     return certify(node.identity, node.keys.newest(request.key).body)
+
+
+def _check_caps(node: NodeState, document: Document) -> None:
+    """A policy must not promise to keys held here what its budgets can never let through."""
+    if isinstance(document, PolicyDocument) and document.limits.budgets:
+        for key in node.keys.under(document.policy):
+            node.limits.check_caps(document, nodes=len(key.nodes), quorum=key.signing_quorum)

@@ -73,7 +73,7 @@ def assemble(node: NodeState, _connection: int, request: AssembleRequest, now: i
     wanted = [slot for slot in request.signers if slot != node.slot]
     if sorted(sealed) != sorted(wanted):
         raise CallerError("expected one sealed share of each other signer", code="signers.shares")
-    take_attempt(node, authorised, ASSEMBLE, now)
+    take_attempt(node, authorised, ASSEMBLE, now, contributes=node.slot in request.signers)
     with ExitStack() as opened:
         shares: dict[int, Secret] = {}
         for slot, index in zip(request.signers, indices, strict=True):

@@ -29,9 +29,13 @@ class Policies:
         *,
         roster: Roster,
         policy: str | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> PolicyDocument:
-        """A new policy, or the next version of `policy`, signed by the caller alone and handed in."""
-        document = await self.draft(name, rules, roster=roster, policy=policy)
+        """A new policy, or the next version of `policy`, signed by the caller alone and handed in.
+
+        `limits` are the members `budgets`, `rate` and `nonce_guard`, as far as wanted.
+        """
+        document = await self.draft(name, rules, roster=roster, policy=policy, limits=limits)
         await self._documents.sign_and_put(document)
         return document
 
@@ -42,6 +46,7 @@ class Policies:
         *,
         roster: Roster,
         policy: str | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> PolicyDocument:
         """The document `put` would sign, for several operators to sign; versions count from 1."""
         version = 1
@@ -58,6 +63,7 @@ class Policies:
             version=version,
             rules=list(rules),
             issued_at=self._caller.clock(),
+            **dict(limits or {}),
         )
 
     async def get(self, policy: str, *, roster: Roster) -> PolicyDocument:
@@ -71,3 +77,8 @@ class Policies:
         if not isinstance(document, PolicyDocument) or document.policy != policy:
             raise VerificationError(f"asked for {policy}, found another document", code="verify.resource")
         return document
+
+    async def budgets(self, policy: str) -> Any:
+        """How far the budgets of a policy are used at each node, as the nodes tell the gateway (informative)."""
+        path = f"/v1/budgets/{check_id(policy, 'pol')}"
+        return await self._caller.call("GET", path, act="policies.get", resource=policy)

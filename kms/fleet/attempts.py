@@ -23,9 +23,22 @@ AGREEING_MIN = 2
 OWN_STATE = ("attestation-", "nonces.", "channel.", "storage.", "wire.", "ledger.", "peer.", "protocol.", "clock-skew")
 """Prefixes of codes that speak of a node, not of the request."""
 
-OWN_STATE_EXACT = frozenset(
-    {"internal", "nonce.unknown", "nonce.spent", "key.unknown", "policy.unknown", "request.busy"}
+USED_UP = frozenset(
+    {"budget.exceeded", "budget.full", "rate.exceeded", "rate.full", "nonce-guard.used", "nonce-guard.full"}
 )
+"""Codes by which a node says that its own part of a limit is used up: others may have some left.
+
+After two transactions under one nonce, some nodes remember the one and some the other.
+"""
+
+OWN_STATE_EXACT = USED_UP | {
+    "internal",
+    "nonce.unknown",
+    "nonce.spent",
+    "key.unknown",
+    "policy.unknown",
+    "request.busy",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +64,7 @@ class Trouble:
                 clean = False
                 if answer.code.startswith("attestation-") and slot not in self.refusals:
                     distrustful.append(slot)  # not its fault: another member is not trusted, and the table says which
-                elif not answer.code.startswith("nonce"):
+                elif not answer.code.startswith(("nonce.", "nonces.")):
                     self.excluded.add(slot)
                 self.refusals[slot] = answer
             elif isinstance(answer, LinkError):
@@ -103,6 +116,9 @@ class Trouble:
         mine = [refusal for refusal in self.refusals.values() if not is_own_state(refusal.code)]
         if mine and not self.lost and not self.culprits:
             return mine[0]
+        used_up = [refusal for refusal in self.refusals.values() if refusal.code in USED_UP]
+        if used_up:
+            return used_up[0]
         attestation = [item for item in self.refusals.values() if item.code.startswith("attestation-")]
         if attestation:
             return UnavailableError(attestation[0].detail, code=attestation[0].code, hint=attestation[0].hint)

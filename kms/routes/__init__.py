@@ -6,6 +6,7 @@ from kms.endpoint import Endpoint
 from kms.routes import (
     agents,
     audit,
+    budgets,
     collateral,
     credentials,
     data_key,
@@ -33,7 +34,7 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
     endpoint
     for module in (
         root, roster, nodes, evidence, collateral, registry,
-        agents, credentials, policies, freeze,
+        agents, credentials, policies, budgets, freeze,
         keys, key, public_key, derive, key_state,
         sign, verify, encrypt, decrypt, rewrap, data_key,
         audit, health,

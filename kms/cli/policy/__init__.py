@@ -1,4 +1,4 @@
-"""`kms policy`: put, show."""
+"""`kms policy`: put, show, budgets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kms.cli.lazy import LazyGroup
 VERBS = {
     "put": ("kms.cli.policy.put:put", "Sign and put a policy, or its next version."),
     "show": ("kms.cli.policy.show:show", "Show a policy as its operators signed it."),
+    "budgets": ("kms.cli.policy.budgets:budgets", "Show how far a policy's budgets are used."),
 }
 
 

@@ -12,6 +12,9 @@ from kms.cli.files import write_output
 from kms.cli.options import Target, run, with_target
 from kms.cli.output import emit_facts, emit_json
 
+LIMITS = ("budgets", "rate", "nonce_guard")
+"""Members of a policy beside its rules."""
+
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
@@ -24,14 +27,18 @@ from kms.cli.output import emit_facts, emit_json
 )
 @with_target
 def put(file: BinaryIO, policy: str | None, name: str | None, out: Path | None, target: Target) -> None:
-    """Sign and put the policy in FILE (`-` for stdin): {"name"?, "rules": [...]} or the list of rules alone."""
+    """Sign and put the policy in FILE (`-` for stdin).
+
+    FILE holds {"name"?, "rules": [...], "budgets"?, "rate"?, "nonce_guard"?} or the list of rules alone.
+    """
     value = _read(file)
+    limits = {name: value[name] for name in LIMITS if name in value}
     label = name or value.get("name") or Path(file.name).stem
 
     async def work() -> None:
         async with target.client(target.operator()) as client:
             roster = await client.roster()
-            document = await client.policies.draft(label, value["rules"], roster=roster, policy=policy)
+            document = await client.policies.draft(label, value["rules"], roster=roster, policy=policy, limits=limits)
             if out is not None:
                 write_output(out, client.documents.sign(document) + b"\n")
             else:
@@ -55,6 +62,10 @@ def _read(file: BinaryIO) -> dict[str, Any]:
         raise UsageError(f"{file.name}: {error.detail}", hint=error.hint) from None
     if isinstance(value, list):
         value = {"rules": value}
-    if not isinstance(value, dict) or not isinstance(value.get("rules"), list) or set(value) - {"name", "rules"}:
-        raise UsageError(f'{file.name}: expected {{"name", "rules": [...]}} or a list of rules')
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("rules"), list)
+        or set(value) - {"name", "rules", *LIMITS}
+    ):
+        raise UsageError(f'{file.name}: expected {{"name", "rules": [...], {", ".join(LIMITS)}}} or a list of rules')
     return value

@@ -1,0 +1,1 @@
+"""Budgets, rates and the nonce guard, without a node around them."""
