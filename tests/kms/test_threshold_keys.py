@@ -85,7 +85,7 @@ async def test_transactions_of_each_type_are_ready_to_broadcast(
     fabric: Fabric, evm: dict[str, Any], number: int
 ) -> None:
     """eth-account recovers the key's address from raw transactions of types 0, 1 and 2."""
-    fields = {"type": number, "chain_id": 1, "nonce": 7, "gas": 50000, "to": "0x" + "11" * 20, "value": "1000"}
+    fields = {"type": number, "chain_id": 1, "nonce": 7 + number, "gas": 50000, "to": "0x" + "11" * 20, "value": "1000"}
     value = {"kind": "evm_transaction", "transaction": fields | {"data": "0x"} | FEES[number]}
     status, answer = await fabric.use(evm, "sign", value)
     assert status == 200, answer
