@@ -191,7 +191,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner),
     max_leaves=6,
 )
-MEMBERS = st.sampled_from(["name", "effect", "agents", "keys", "kinds", "evm", "solana", "time", "digest", "paths", "context", "rewrap_to"])
+MEMBERS = st.sampled_from(
+    ["name", "effect", "agents", "keys", "kinds", "evm", "solana", "time", "digest", "paths", "context", "rewrap_to"]
+)
 
 
 @given(st.dictionaries(MEMBERS, json_values), st.sampled_from(["allow", "deny"]))
