@@ -22,6 +22,7 @@ VERBS = {
     "sign": ("kms.cli.sign:sign", "Sign a transaction or a message as an agent."),
     "encrypt": ("kms.cli.encrypt:encrypt", "Seal data to a key, on this machine."),
     "decrypt": ("kms.cli.decrypt:decrypt", "Open sealed data; the plaintext appears on this machine only."),
+    "secrets": ("kms.cli.secrets:secrets", "Secrets that only attested workloads get."),
     "rewrap": ("kms.cli.rewrap:rewrap", "Seal data to another key, inside one named enclave."),
     "nodes": ("kms.cli.nodes:nodes", "List the nodes and verify their evidence from here."),
     "audit": ("kms.cli.audit:audit", "Follow and verify the audit chain."),

@@ -23,6 +23,7 @@ from kms.client.errors import ConfigurationError
 from kms.client.keys import Keys
 from kms.client.policies import Policies
 from kms.client.restrictions import Restrictions
+from kms.client.secrets import Secrets
 from kms.client.sender import SenderChecker
 from kms.client.signing import Signing
 from kms.client.transport import TIMEOUT_S, Transport
@@ -33,7 +34,8 @@ from kms.client.verification import ClusterView, fetch_roster, verify_cluster
 class Client:
     """Made by `Client.connect`; used as `async with`, or closed with `close()`.
 
-    `keys`, `agents`, `policies`, `documents`, `sign`, `decryption`, `audit` and `restrictions` hold the verbs.
+    `keys`, `agents`, `policies`, `documents`, `sign`, `decryption`, `secrets`, `audit` and `restrictions` hold the
+    verbs.
     """
 
     def __init__(
@@ -57,11 +59,10 @@ class Client:
         self.agents = Agents(self.caller, self.documents)
         self.policies = Policies(self.caller, self.documents)
         self.sign = Signing(self.caller, self.keys)
-        self.decryption = Decryption(
-            self.caller,
-            self.keys,
-            SenderChecker(None if insecure_skip_attestation else self._attestor, cluster=trust.cluster_id),
-        )
+        attestor = None if insecure_skip_attestation else self._attestor
+        sender = SenderChecker(attestor, cluster=trust.cluster_id)
+        self.decryption = Decryption(self.caller, self.keys, sender)
+        self.secrets = Secrets(self.caller, checker, attestor, sender)
         self.audit = Audit(self.caller)
         self.restrictions = Restrictions(self.caller, self.documents, self.keys, transport, trust)
 

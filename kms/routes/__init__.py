@@ -26,6 +26,7 @@ from kms.routes import (
     rewrap,
     root,
     roster,
+    secrets,
     sign,
     verify,
 )
@@ -37,6 +38,7 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
         agents, credentials, policies, budgets, freeze,
         keys, key, public_key, derive, key_state,
         sign, verify, encrypt, decrypt, rewrap, data_key,
+        secrets,
         audit, health,
     )
     for endpoint in module.ENDPOINTS

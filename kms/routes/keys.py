@@ -6,6 +6,7 @@ import asyncio
 
 from enclave.errors import CallerError
 from enclave.key_order import KeyOrder
+from enclave.key_specs import Custody
 from enclave.roster import Role
 from enclave.tokens import Act
 from kms.admission import Outcome
@@ -67,6 +68,8 @@ async def listing(context: Context) -> Answer:
         for key in page:
             scanned += 1
             after = key.key
+            if key.certificate.custody is Custody.RELEASE:
+                continue  # a secret: listed by GET /v1/secrets
             if gateway.directory.may_see(call.principal, key=key.key, policy=key.certificate.policy):
                 seen.append(key)
                 if len(seen) == limit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from enclave.key_specs import Custody
 from kms.body import Reply, Request
 from kms.directory import Directory
 from kms.endpoint import Context
@@ -84,8 +85,10 @@ async def visible_key(context: Context) -> Key:
     """The key of the path; raises NotFoundError alike for a missing one and one that is hidden from the principal."""
     gateway = context.gateway
     key = await gateway.keyring.get(context.params["key"])
-    if key is None or not gateway.directory.may_see(
-        context.caller.principal, key=key.key, policy=key.certificate.policy
+    if (
+        key is None
+        or key.certificate.custody is Custody.RELEASE
+        or not gateway.directory.may_see(context.caller.principal, key=key.key, policy=key.certificate.policy)
     ):
         raise NotFoundError("no such key, or none of yours")
     return key
