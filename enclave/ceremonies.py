@@ -25,7 +25,9 @@ from enclave.keys import KeyTable, Prepared
 from enclave.threshold.dkg import KeyShare, Participant
 from enclave.threshold.hpke import public_key_x25519
 from enclave.tokens import Token
-from enclave.wire import CeremonyMessage, Identity, ceremony_message_bytes, decode_as, encode, tagged
+from enclave.wire.attestation import Identity
+from enclave.wire.ceremonies import CeremonyMessage, ceremony_message_bytes
+from enclave.wire.message import decode_as, encode, tagged
 
 LIVE_MAX = 16
 """Attempts at once: each holds a few kilobytes of locked memory and costs milliseconds per round."""

@@ -32,7 +32,8 @@ from enclave.key_specs import (
 )
 from enclave.signing_key import PublicKey
 from enclave.threshold.montgomery import public_key_x25519
-from enclave.wire import CertificateSignature, tagged
+from enclave.wire.documents import CertificateSignature
+from enclave.wire.message import tagged
 
 __all__ = [
     "KeyCertificate",

@@ -18,7 +18,10 @@ from enclave.identity import BootIdentity, is_signed
 from enclave.secret import Secret
 from enclave.threshold.ceremony_kem import SEALED_BYTES as SHARE_SEALED_BYTES
 from enclave.threshold.ceremony_kem import seal
-from enclave.wire import ChannelOpening, Identity, SealedShare, channel_opening_bytes, tagged
+from enclave.wire.attestation import Identity
+from enclave.wire.channel import ChannelOpening, channel_opening_bytes
+from enclave.wire.message import tagged
+from enclave.wire.reconstruct import SealedShare
 
 SESSION_S_MAX = 3600
 """Seconds a session lives: as long as an assembler's evidence may be old."""

@@ -22,7 +22,9 @@ from enclave.keys import HeldKey
 from enclave.secret import Secret
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
-from enclave.wire import EcdsaMessage, Identity, ecdsa_message_bytes, tagged
+from enclave.wire.attestation import Identity
+from enclave.wire.ecdsa import EcdsaMessage, ecdsa_message_bytes
+from enclave.wire.message import tagged
 
 LIVE_MAX = 512
 """Attempts at once: each holds ten scalars, 320 bytes of locked memory."""

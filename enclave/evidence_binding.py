@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from attestation.merkle import leaf_hash, tree_root
 from enclave.errors import WireError
-from enclave.wire import Identity, tagged
+from enclave.wire.attestation import Identity
+from enclave.wire.message import tagged
 
 NONCE_BYTES = 32
 

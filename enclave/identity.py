@@ -1,7 +1,7 @@
 """Who a node is for one boot: fresh keys that its evidence binds and that die with the process.
 
 Rules kept: identity and KEM keys are made at start, never stored, never reused; everything a node signs
-has its own tag (enclave.wire.tagged), so that no signature counts for anything else.
+has its own tag (enclave.wire.message.tagged), so that no signature counts for anything else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from nacl.exceptions import BadSignatureError
 
 from enclave.secret import Secret
 from enclave.threshold.ceremony_kem import CeremonyKey
-from enclave.wire import Identity
+from enclave.wire.attestation import Identity
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
 """Sizes of an Ed25519 public key and signature."""
@@ -41,7 +41,7 @@ class BootIdentity:
         )
 
     def sign(self, message: bytes) -> bytes:
-        """64-byte Ed25519 signature; `message` comes from `enclave.wire.tagged` and nothing else."""
+        """64-byte Ed25519 signature; `message` comes from `enclave.wire.message.tagged` and nothing else."""
         return self._signer.sign(message)
 
     def open(self, sealed: bytes, info: bytes) -> Secret:

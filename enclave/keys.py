@@ -19,7 +19,8 @@ from enclave.identity import BootIdentity
 from enclave.seal import SealedStore
 from enclave.secret import Secret
 from enclave.tokens import key_resource
-from enclave.wire import CertificateSignature, KeyHolding, Message, decode_as, encode
+from enclave.wire.documents import CertificateSignature, KeyHolding
+from enclave.wire.message import Message, decode_as, encode
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from enclave.errors import CallerError, RefusedError
-from enclave.wire import NonceCommitment
+from enclave.wire.signing import NonceCommitment
 
 OUTSTANDING_MAX = 1024
 """Unused nonces per connection: twelve seconds of a busy gateway; bounds locked memory to 64 KiB per ciphersuite."""

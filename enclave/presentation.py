@@ -28,7 +28,7 @@ from attestation.verifier import Verifier
 from enclave.diversity import VENDORS, NodeFacts
 from enclave.evidence_binding import nonce_root, report_data
 from enclave.roster import Roster, SlotEntry
-from enclave.wire import Identity, Presentation
+from enclave.wire.attestation import Identity, Presentation
 
 __all__ = ["PeerStanding", "check_presentation", "nonce_root", "report_data", "verifier_for"]
 

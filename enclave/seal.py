@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from enclave.errors import StorageError
 from enclave.secret import Secret
 from enclave.tee import Tee
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 FORMAT_VERSION = 1
 """Version of the file and of every value in it; a higher one was written by newer code and is refused."""

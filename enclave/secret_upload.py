@@ -22,7 +22,7 @@ from enclave.ids import check_id, check_name
 from enclave.key_specs import NODES_MAX, OPAQUE_SECRET, SHARES_NEEDED_MIN, Custody, Usage
 from enclave.threshold import vss
 from enclave.threshold.ceremony_kem import SEALED_BYTES
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 PLAINTEXT_BYTES_MAX = 64 << 10
 """Largest secret in bytes: it fits one arena of locked memory."""

@@ -15,7 +15,7 @@ from enclave.derive import hkdf_sha256
 from enclave.errors import CallerError
 from enclave.key_specs import OPAQUE_SECRET
 from enclave.secret import Secret
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 NONCE_BYTES, TAG_BYTES = 12, 16
 

@@ -20,7 +20,10 @@ from attestation.errors import CodedError
 from enclave.errors import EnclaveError, RefusedError, StorageError, WireError
 from enclave.logs import place_of
 from enclave.state import NodeState
-from enclave.wire import Answer, Call, EvidenceRequest, Fault, FrameReader, decode_calls, decode_request, encode, frame
+from enclave.wire.attestation import EvidenceRequest
+from enclave.wire.frame import Answer, Call, Fault, FrameReader, decode_calls, frame
+from enclave.wire.message import encode
+from enclave.wire.verbs import decode_request
 
 CONNECTIONS_MAX = 64
 """Gateways and operators at once; each may hold 1024 nonces in locked memory."""

@@ -42,7 +42,8 @@ from enclave.seal import SealedStore
 from enclave.tee import Tee
 from enclave.threshold import bip340, frost
 from enclave.verdicts import VerdictTable
-from enclave.wire import EvidenceRequest, Message, Presentation
+from enclave.wire.attestation import EvidenceRequest, Presentation
+from enclave.wire.message import Message
 
 Handler = Callable[["NodeState", int, Any, int], Message]
 
@@ -77,7 +78,7 @@ HANDLERS: dict[str, Handler] = {
     "secret-challenge": secrets.challenge,
     "secret-release": secrets.release,
 }
-"""Every verb of enclave.wire.VERBS."""
+"""Every verb of enclave.wire.verbs.VERBS."""
 
 
 def _silent(_event: str, **_facts: object) -> None:

@@ -22,7 +22,7 @@ from enclave.errors import CallerError, RefusedError, VerdictError
 from enclave.identity import PURPOSE
 from enclave.presentation import PeerStanding, check_presentation
 from enclave.roster import Roster
-from enclave.wire import Identity, PeerVerdict, Presentation
+from enclave.wire.attestation import Identity, PeerVerdict, Presentation
 
 TRUSTED = "trusted"
 DENIED = "attestation-denied"

@@ -26,7 +26,7 @@ from enclave.fields import Fields
 from enclave.key_specs import NODES_MAX
 from enclave.payload.decrypt import is_usable_x25519
 from enclave.roster import Roster
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 EVIDENCE_BYTES_MAX = 64 << 10
 """Largest evidence in bytes: a TDX quote with its chain has 5 KiB."""

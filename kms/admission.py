@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from attestation.errors import CodedError
 from enclave.roster import Role
 from enclave.tokens import Act, Token, verify_token
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 from kms.directory import Directory
 from kms.errors import CredentialError, ForbiddenError, RequestError
 from kms.observe import logger

@@ -16,7 +16,7 @@ import msgspec
 
 from attestation.canonical import canonical_json, parse_json
 from attestation.errors import DocumentError
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 from kms.errors import AuditError
 
 GENESIS = hashlib.sha256(tagged("audit-genesis")).digest()

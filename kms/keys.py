@@ -14,7 +14,7 @@ from enclave.child_keys import Path, child_of
 from enclave.key_specs import Usage
 from enclave.taproot import p2tr_address
 from enclave.tokens import key_resource
-from enclave.wire import CertificateSignature
+from enclave.wire.documents import CertificateSignature
 from kms.store.protocol import StoredKey
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from attestation.errors import CodedError, StatementError
 from enclave.errors import CallerError, RefusedError
 from enclave.evidence_binding import NONCES_MAX, nonce_root, report_data
-from enclave.wire import (
+from enclave.wire.attestation import (
     ChallengeReply,
     CollateralRequest,
-    Empty,
     EvidenceRequest,
     PeerVerdict,
     Presentation,
@@ -19,9 +18,8 @@ from enclave.wire import (
     RegistryRequest,
     Status,
     VerdictsReply,
-    decode_as,
-    encode,
 )
+from enclave.wire.message import Empty, decode_as, encode
 
 if TYPE_CHECKING:
     from enclave.state import NodeState

@@ -11,7 +11,7 @@ from enclave.limits.node_limits import counter_prefix
 from enclave.limits.windows import window_of
 from enclave.signing_key import PublicKey
 from enclave.tokens import Act, verify_token
-from enclave.wire import BudgetCounter, BudgetKey, BudgetsReply, BudgetsRequest
+from enclave.wire.budgets import BudgetCounter, BudgetKey, BudgetsReply, BudgetsRequest
 
 if TYPE_CHECKING:
     from enclave.state import NodeState

@@ -11,7 +11,8 @@ from enclave.freezing import check_cluster
 from enclave.ids import check_id
 from enclave.key_order import KeyOrder
 from enclave.keys import certify
-from enclave.wire import CeremonyMessage, CeremonyRound, CeremonyStart, CertificateSignature
+from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
+from enclave.wire.documents import CertificateSignature
 
 if TYPE_CHECKING:
     from enclave.state import NodeState

@@ -22,15 +22,15 @@ from enclave.threshold.hpke import partial as partial_point
 from enclave.threshold.hpke import prove_partial, seal
 from enclave.tokens import Act
 from enclave.verdicts import ASSEMBLER_EVIDENCE_S_MAX
-from enclave.wire import (
+from enclave.wire.decrypt import (
     OpenReply,
     OpenRequest,
     PartialReply,
     PartialRequest,
     opened_bytes,
     proven_partial_bytes,
-    tagged,
 )
+from enclave.wire.message import tagged
 
 if TYPE_CHECKING:
     from enclave.state import NodeState

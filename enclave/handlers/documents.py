@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from enclave.documents import Document, PolicyDocument
 from enclave.keys import certify
-from enclave.wire import (
+from enclave.wire.documents import (
     Acknowledgement,
     CertificateRequest,
     CertificateSignature,
     ControlRequest,
-    Empty,
     Holdings,
     acknowledgement_bytes,
 )
+from enclave.wire.message import Empty
 
 if TYPE_CHECKING:
     from enclave.state import NodeState

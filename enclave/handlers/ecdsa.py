@@ -23,7 +23,8 @@ from enclave.key_specs import Custody
 from enclave.ledger import ATTEMPTS_MAX
 from enclave.payload.sign import Payload, parse_sign_body
 from enclave.tokens import Act
-from enclave.wire import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart, Empty
+from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
+from enclave.wire.message import Empty
 
 if TYPE_CHECKING:
     from enclave.state import NodeState

@@ -22,15 +22,9 @@ from enclave.secret import Secret
 from enclave.threshold.reconstruct import sign_ecdsa
 from enclave.tokens import Act
 from enclave.verdicts import ASSEMBLER_EVIDENCE_S_MAX
-from enclave.wire import (
-    AssembleReply,
-    AssembleRequest,
-    ChannelOpening,
-    ChannelOpenRequest,
-    Empty,
-    ReleaseRequest,
-    SealedShare,
-)
+from enclave.wire.channel import ChannelOpening, ChannelOpenRequest
+from enclave.wire.message import Empty
+from enclave.wire.reconstruct import AssembleReply, AssembleRequest, ReleaseRequest, SealedShare
 
 if TYPE_CHECKING:
     from enclave.state import NodeState

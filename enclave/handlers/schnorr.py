@@ -11,7 +11,7 @@ from enclave.payload.sign import parse_sign_body
 from enclave.schnorr_key import SPEC, signer_set, tweaks_of
 from enclave.threshold.bip340 import sign_share
 from enclave.tokens import Act
-from enclave.wire import SchnorrSignReply, SchnorrSignRequest
+from enclave.wire.signing import SchnorrSignReply, SchnorrSignRequest
 
 if TYPE_CHECKING:
     from enclave.state import NodeState

@@ -16,7 +16,8 @@ from enclave.secret_upload import SealedFor, SecretUpload, share_info
 from enclave.threshold import vss
 from enclave.threshold.hpke import seal_secret
 from enclave.tokens import Act, Token, verify_token
-from enclave.wire import CertificateSignature, ReleasedShare, SecretChallenge, SecretNonce, SecretPut, SecretRelease
+from enclave.wire.documents import CertificateSignature
+from enclave.wire.secrets import ReleasedShare, SecretChallenge, SecretNonce, SecretPut, SecretRelease
 from enclave.workload import ReleaseBody, check_workload, release_nonce_bytes, released_share_info
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from enclave.payload.sign import parse_sign_body
 from enclave.schnorr_key import SPEC as SCHNORR_SUITE
 from enclave.threshold.frost import sign as sign_frost
 from enclave.tokens import Act
-from enclave.wire import NoncesReply, NoncesRequest, SignReply, SignRequest
+from enclave.wire.signing import NoncesReply, NoncesRequest, SignReply, SignRequest
 
 if TYPE_CHECKING:
     from enclave.state import NodeState

@@ -16,7 +16,7 @@ from enclave.fields import Fields
 from enclave.ids import check_id, check_name
 from enclave.key_specs import NODES_MAX
 from enclave.payload.ciphertext import KeyReference, split_ciphertext
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 ENC_BYTES = 32
 """HPKE encapsulated key of DHKEM(X25519)."""

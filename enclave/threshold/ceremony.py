@@ -15,7 +15,7 @@ from typing import TypeVar
 from enclave.errors import AbortError, CallerError, PeerError, WireError
 from enclave.group import Group
 from enclave.threshold.shamir import COMMITTEE_MAX, check_indices
-from enclave.wire import decode_as, tagged
+from enclave.wire.message import decode_as, tagged
 
 PAYLOAD_BYTES_MAX = 256 * 1024
 """Largest ceremony payload: 64 sealed shares of 1 216 bytes and 64 commitments stay below half of it."""

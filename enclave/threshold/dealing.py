@@ -17,7 +17,7 @@ from enclave.errors import AbortError, CallerError, PeerError
 from enclave.secret import Secret
 from enclave.threshold import ceremony_kem, shamir, vss
 from enclave.threshold.ceremony import Ceremony
-from enclave.wire import encode, tagged
+from enclave.wire.message import encode, tagged
 
 
 class Announcement(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

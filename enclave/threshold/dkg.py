@@ -18,7 +18,7 @@ from enclave.threshold import dkg_messages as messages
 from enclave.threshold import pop, shamir, vss
 from enclave.threshold.ceremony import Ceremony, StrictRounds
 from enclave.threshold.ceremony_kem import CeremonyKey, open_scalar, seal
-from enclave.wire import encode
+from enclave.wire.message import encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

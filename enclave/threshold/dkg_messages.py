@@ -15,7 +15,7 @@ import msgspec
 from enclave.errors import AbortError, CallerError
 from enclave.threshold import ceremony_kem, pop, vss
 from enclave.threshold.ceremony import Ceremony
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 PROTOCOL = "dkg"
 OPENING_BYTES = 32

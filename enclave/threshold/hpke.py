@@ -20,7 +20,7 @@ from enclave.threshold import dleq
 from enclave.threshold.hpke_schedule import Aead, key_schedule, shared_secret
 from enclave.threshold.montgomery import KEY_BYTES, eightfold_point, public_key_x25519, to_montgomery
 from enclave.threshold.shamir import lagrange
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 __all__ = [
     "ENC_BYTES",

@@ -14,7 +14,7 @@ from enclave.threshold import shamir, vss
 from enclave.threshold.ceremony import Ceremony, StrictRounds
 from enclave.threshold.dealing import Receiver, Terms, deal
 from enclave.threshold.dkg import KeyShare
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 THRESHOLD_MIN = 2
 """With T = 1 every share is the key, and there is nothing to refresh."""

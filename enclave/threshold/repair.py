@@ -16,7 +16,7 @@ from enclave.threshold.ceremony import StrictRounds
 from enclave.threshold.dealing import Announcement
 from enclave.threshold.dkg import KeyShare
 from enclave.threshold.repair_messages import Contribution, Parts, Terms, echo_of, read_announcements, read_parts
-from enclave.wire import encode
+from enclave.wire.message import encode
 
 
 class Helper:

@@ -13,7 +13,7 @@ from enclave.group import Group
 from enclave.threshold import ceremony_kem, shamir, vss
 from enclave.threshold.ceremony import Ceremony
 from enclave.threshold.dealing import Announcement
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 
 class Parts(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

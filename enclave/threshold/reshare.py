@@ -15,7 +15,7 @@ from enclave.threshold import shamir, vss
 from enclave.threshold.ceremony import Ceremony
 from enclave.threshold.dealing import Receiver, Terms, deal, read_announcements, read_dealings
 from enclave.threshold.dkg import KeyShare
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 
 def reshare_terms(

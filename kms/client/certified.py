@@ -12,7 +12,7 @@ from enclave.certificate import KeyCertificate, certificate_bytes, certificate_f
 from enclave.key_specs import SHARES_NEEDED_MIN
 from enclave.signing_key import PublicKey
 from enclave.taproot import p2tr_address
-from enclave.wire import CertificateSignature
+from enclave.wire.documents import CertificateSignature
 from kms.client.attestor import Attestor
 from kms.client.errors import ClientError, UnavailableError, VerificationError
 from kms.client.verification import ClusterView, member

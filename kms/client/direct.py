@@ -16,16 +16,9 @@ from attestation.errors import CodedError
 from enclave.certificate import KeyCertificate
 from enclave.presentation import PeerStanding
 from enclave.roster_slots import SlotEntry
-from enclave.wire import (
-    Acknowledgement,
-    CertificateRequest,
-    CertificateSignature,
-    ControlRequest,
-    Empty,
-    EvidenceRequest,
-    Holdings,
-    Presentation,
-)
+from enclave.wire.attestation import EvidenceRequest, Presentation
+from enclave.wire.documents import Acknowledgement, CertificateRequest, CertificateSignature, ControlRequest, Holdings
+from enclave.wire.message import Empty
 from kms.errors import LinkError, NodeRefusal
 from kms.fleet.connection import NodeConnection
 

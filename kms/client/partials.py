@@ -15,7 +15,7 @@ from attestation.errors import CodedError
 from enclave.certificate import KeyCertificate
 from enclave.errors import CallerError, PeerError
 from enclave.threshold import hpke
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 from kms.client.certified import CertifiedKey
 from kms.client.errors import VerificationError
 from kms.client.verification import member

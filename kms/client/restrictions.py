@@ -23,7 +23,8 @@ from enclave.key_specs import Usage
 from enclave.presentation import PeerStanding, check_presentation, verifier_for
 from enclave.restrictions import CredentialRevocation, Freeze, Scope
 from enclave.roster import Roster
-from enclave.wire import Presentation, acknowledgement_bytes
+from enclave.wire.attestation import Presentation
+from enclave.wire.documents import acknowledgement_bytes
 from kms.client.caller import Caller
 from kms.client.credentials import AgentCredentials, OperatorCredentials
 from kms.client.direct import Judge, NodeWord, deliver

@@ -11,7 +11,7 @@ from typing import Any
 from attestation.envelope import b64url_decode
 from attestation.errors import CodedError
 from enclave.identity import is_signed
-from enclave.wire import opened_bytes, proven_partial_bytes
+from enclave.wire.decrypt import opened_bytes, proven_partial_bytes
 from kms.client.attestor import Attestor
 from kms.client.errors import VerificationError
 from kms.client.verification import member

@@ -26,7 +26,8 @@ from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from enclave.diversity import NodeFacts
 from enclave.presentation import PeerStanding, check_presentation, verifier_for
 from enclave.roster import Roster
-from enclave.wire import Presentation, decode_as
+from enclave.wire.attestation import Presentation
+from enclave.wire.message import decode_as
 from kms.client.errors import UnavailableError, VerificationError
 from kms.client.transport import Transport
 from kms.client.trust import TrustAnchors

@@ -15,7 +15,7 @@ from attestation.errors import CodedError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from enclave.presentation import check_presentation, verifier_for
 from enclave.roster import Roster
-from enclave.wire import Presentation
+from enclave.wire.attestation import Presentation
 from kms.errors import KmsError
 from kms.fleet.sources import WatchedFiles
 

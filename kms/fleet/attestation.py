@@ -13,14 +13,9 @@ import os
 import random
 from collections.abc import Iterable
 
-from enclave.wire import (
-    ChallengeReply,
-    ChannelOpening,
-    ChannelOpenRequest,
-    Empty,
-    PeerVerdict,
-    Presentation,
-)
+from enclave.wire.attestation import ChallengeReply, PeerVerdict, Presentation
+from enclave.wire.channel import ChannelOpening, ChannelOpenRequest
+from enclave.wire.message import Empty
 from kms.errors import KmsError
 from kms.fleet.admittance import Admittance
 from kms.fleet.evidence import EvidenceDesk

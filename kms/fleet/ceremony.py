@@ -20,16 +20,9 @@ import msgspec
 from enclave.certificate import verify_certificate
 from enclave.errors import PeerError
 from enclave.key_order import KeyOrder
-from enclave.wire import (
-    CeremonyMessage,
-    CeremonyRound,
-    CeremonyStart,
-    CertificateSignature,
-    Message,
-    decode_as,
-    encode,
-    tagged,
-)
+from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
+from enclave.wire.documents import CertificateSignature
+from enclave.wire.message import Message, decode_as, encode, tagged
 from kms.errors import ConflictError, KmsError, NodeRefusal, UnavailableError
 from kms.fleet.fleet import Fleet
 from kms.keys import Key, KeyRecord

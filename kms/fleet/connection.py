@@ -16,9 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from enclave.errors import WireError
-from enclave.wire import CALLS_MAX, FRAME_BYTES_MAX, Answer, Call, FrameReader, Message, decode_answers, decode_reply
-from enclave.wire import encode as encode_message
-from enclave.wire import frame as encode_frame
+from enclave.wire.frame import CALLS_MAX, FRAME_BYTES_MAX, Answer, Call, FrameReader, decode_answers
+from enclave.wire.frame import frame as encode_frame
+from enclave.wire.message import Message
+from enclave.wire.message import encode as encode_message
+from enclave.wire.verbs import decode_reply
 from kms.errors import LinkError, NodeRefusal
 
 PENDING_MAX = 8192

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enclave.errors import CallerError, PeerError
 from enclave.payload.decrypt import DecryptBody
 from enclave.threshold import hpke
-from enclave.wire import PartialReply, PartialRequest
+from enclave.wire.decrypt import PartialReply, PartialRequest
 from kms.errors import UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.fleet import Fleet

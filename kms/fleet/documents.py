@@ -6,16 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from enclave.wire import (
-    Acknowledgement,
-    CeremonyRound,
-    CollateralRequest,
-    ControlRequest,
-    Empty,
-    Holdings,
-    RegistryRequest,
-    decode_as,
-)
+from enclave.wire.attestation import CollateralRequest, RegistryRequest
+from enclave.wire.ceremonies import CeremonyRound
+from enclave.wire.documents import Acknowledgement, ControlRequest, Holdings
+from enclave.wire.message import Empty, decode_as
 from kms.errors import KmsError, NodeRefusal
 from kms.fleet.fleet import Fleet
 from kms.fleet.link import NodeLink

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from enclave.errors import EnclaveError
 from enclave.threshold.ecdsa.finish import finish
 from enclave.threshold.ecdsa.session import Session
-from enclave.wire import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart, Message
+from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
+from enclave.wire.message import Message
 from kms.errors import NodeRefusal, UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.attestation import AttestationRelay

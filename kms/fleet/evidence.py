@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from enclave.wire import EvidenceRequest, Presentation
+from enclave.wire.attestation import EvidenceRequest, Presentation
 from kms.errors import KmsError
 from kms.fleet.link import NodeLink
 

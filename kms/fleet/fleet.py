@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from enclave.roster import Roster
-from enclave.wire import Empty, VerdictsReply
+from enclave.wire.attestation import VerdictsReply
+from enclave.wire.message import Empty
 from kms.errors import KmsError, LinkError
 from kms.fleet.link import NodeLink
 from kms.fleet.nonces import NoncePool

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from enclave.wire import Empty, Message, Status
+from enclave.wire.attestation import Status
+from enclave.wire.message import Empty, Message
 from kms.errors import ConfigurationError, KmsError, LinkError
 from kms.fleet.connection import NodeConnection
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from enclave.wire import NonceCommitment, NoncesReply, NoncesRequest
+from enclave.wire.signing import NonceCommitment, NoncesReply, NoncesRequest
 from kms.errors import KmsError, LinkError
 from kms.fleet.link import NodeLink
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from enclave.wire import OpenReply, OpenRequest, PartialReply, PartialRequest, SealedRow
+from enclave.wire.decrypt import OpenReply, OpenRequest, PartialReply, PartialRequest, SealedRow
 from kms.errors import KmsError, NodeRefusal, UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.attestation import AttestationRelay

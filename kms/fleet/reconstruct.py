@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from enclave.wire import AssembleReply, AssembleRequest, ReleaseRequest, SealedShare
+from enclave.wire.reconstruct import AssembleReply, AssembleRequest, ReleaseRequest, SealedShare
 from kms.errors import KmsError, NodeRefusal, UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.attestation import AttestationRelay

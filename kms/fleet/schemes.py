@@ -14,7 +14,8 @@ from enclave.schnorr_key import signer_set, tweaks_of
 from enclave.threshold import bip340, frost
 from enclave.threshold.bip340_session import aggregate_nonces
 from enclave.threshold.frost_binding import Commitment
-from enclave.wire import Message, NonceCommitment, SchnorrSignRequest, Signer, SignRequest
+from enclave.wire.message import Message
+from enclave.wire.signing import NonceCommitment, SchnorrSignRequest, Signer, SignRequest
 from kms.keys import Key
 
 ED25519 = "ed25519"

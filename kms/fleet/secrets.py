@@ -14,15 +14,9 @@ from typing import Any
 
 from enclave.certificate import KeyCertificate
 from enclave.errors import RefusedError
-from enclave.wire import (
-    CertificateSignature,
-    Message,
-    ReleasedShare,
-    SecretChallenge,
-    SecretNonce,
-    SecretPut,
-    SecretRelease,
-)
+from enclave.wire.documents import CertificateSignature
+from enclave.wire.message import Message
+from enclave.wire.secrets import ReleasedShare, SecretChallenge, SecretNonce, SecretPut, SecretRelease
 from kms.errors import KmsError, NodeRefusal, UnavailableError
 from kms.fleet.attempts import AGREEING_MIN, is_own_state
 from kms.fleet.fleet import Fleet

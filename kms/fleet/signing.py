@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass
 
 from enclave.errors import EnclaveError, PeerError
-from enclave.wire import NonceCommitment
+from enclave.wire.signing import NonceCommitment
 from kms.errors import NodeRefusal, UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.fleet import Fleet

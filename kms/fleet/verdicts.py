@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from enclave.wire import PeerVerdict
+from enclave.wire.attestation import PeerVerdict
 
 TRUSTED = "trusted"
 

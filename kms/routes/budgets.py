@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from enclave.tokens import Act
-from enclave.wire import BudgetsReply, BudgetsRequest
+from enclave.wire.budgets import BudgetsReply, BudgetsRequest
 from kms.body import Reply
 from kms.endpoint import Answer, Context, Endpoint, reply
 from kms.errors import KmsError, NodeRefusal, NotFoundError, UnavailableError

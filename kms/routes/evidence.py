@@ -6,7 +6,7 @@ import time
 
 from attestation.envelope import b64url, b64url_decode
 from attestation.errors import DocumentError
-from enclave.wire import encode
+from enclave.wire.message import encode
 from kms.body import Reply
 from kms.endpoint import Answer, Context, Endpoint, Parameter, reply
 from kms.errors import NotFoundError, RequestError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from enclave.tokens import Act
-from enclave.wire import CertificateRequest, CertificateSignature
+from enclave.wire.documents import CertificateRequest, CertificateSignature
 from kms.endpoint import Answer, Context, Endpoint, etag, reply
 from kms.errors import KmsError
 from kms.gateway import Gateway

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enclave.errors import CallerError
 from enclave.payload.decrypt import DecryptBody, parse_decrypt_body
-from enclave.wire import OpenReply
+from enclave.wire.decrypt import OpenReply
 from kms.endpoint import Context
 from kms.errors import RequestError
 from kms.fleet.opening import open_inside

@@ -94,7 +94,7 @@ class StoredCeremony:
     """Principal and idempotency key of the request: whoever repeats it gets this key, not another."""
     key: str
     commit: bytes
-    """Msgpack of the final enclave.wire.CeremonyRound."""
+    """Msgpack of the final enclave.wire.ceremonies.CeremonyRound."""
     order: bytes
     """Msgpack of what becomes the key's record once the nodes certify it (no credential)."""
     finished: bool = False

@@ -24,7 +24,7 @@ from enclave.policy import Policy, evaluate
 from enclave.policy.schema import policy_schema
 from enclave.signing_key import SigningKey
 from enclave.tokens import make_token
-from enclave.wire import Identity
+from enclave.wire.attestation import Identity
 from tests.enclave.payload.test_sign import BODIES, TRANSACTION
 from tests.enclave.policy import requests
 from tests.enclave.samples import ADMIN, AGENT, KEY, KEYS, NOW, POLICY, a_roster, seeded_key

@@ -26,7 +26,7 @@ from enclave.certificate import (
 from enclave.errors import CallerError, PeerError
 from enclave.key_specs import Custody, Usage
 from enclave.signing_key import SigningKey
-from enclave.wire import CertificateSignature
+from enclave.wire.documents import CertificateSignature
 from tests.enclave.samples import KEY, NOW, POLICY, a_roster, a_slot, seeded_key
 
 ROSTER = a_roster()

@@ -24,7 +24,7 @@ from enclave.errors import WireError
 from enclave.evidence_binding import nonce_root, report_data
 from enclave.presentation import PeerStanding, _check_configuration, check_presentation, verifier_for
 from enclave.roster import ProofOfCloudTerms, Roster
-from enclave.wire import Identity, Presentation
+from enclave.wire.attestation import Identity, Presentation
 from tests.enclave.samples import ADMIN, KEYS, NOW, a_roster, a_slot, seeded_key
 
 MRTD = b"\x11" * 48

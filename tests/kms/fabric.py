@@ -32,7 +32,7 @@ from enclave.signing_key import SigningKey
 from enclave.state import NodeState
 from enclave.tls import new_server_context
 from enclave.tokens import make_token
-from enclave.wire import Message
+from enclave.wire.message import Message
 from kms.app import build
 from kms.client import OperatorCredentials
 from kms.config import GatewayConfig

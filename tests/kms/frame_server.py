@@ -9,7 +9,9 @@ from typing import Self, cast
 import msgspec
 
 from enclave.tls import new_server_context
-from enclave.wire import Answer, Call, Empty, Fault, FrameReader, Message, Status, decode_calls, encode, frame
+from enclave.wire.attestation import Status
+from enclave.wire.frame import Answer, Call, Fault, FrameReader, decode_calls, frame
+from enclave.wire.message import Empty, Message, encode
 
 Reply = Callable[[Call], Message | Fault | bytes | None]
 """What a call gets: a message, a fault, raw bytes on the wire, or silence."""

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from enclave.errors import RefusedError
-from enclave.wire import Message
+from enclave.wire.message import Message
 from tests.kms.fabric import Fabric
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

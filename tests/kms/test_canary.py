@@ -12,7 +12,7 @@ import pytest
 
 from attestation.envelope import b64url
 from enclave.errors import RefusedError
-from enclave.wire import Message
+from enclave.wire.message import Message
 from kms import observe
 from tests.kms.fabric import Fabric
 

@@ -18,17 +18,11 @@ from attestation.envelope import b64url, b64url_decode
 from enclave.errors import RefusedError, VerdictError
 from enclave.group.ed25519 import ED25519
 from enclave.threshold.hpke import seal
-from enclave.wire import (
-    AssembleReply,
-    EcdsaMessage,
-    Message,
-    NonceCommitment,
-    NoncesReply,
-    PartialReply,
-    SchnorrSignReply,
-    SealedShare,
-    SignReply,
-)
+from enclave.wire.decrypt import PartialReply
+from enclave.wire.ecdsa import EcdsaMessage
+from enclave.wire.message import Message
+from enclave.wire.reconstruct import AssembleReply, SealedShare
+from enclave.wire.signing import NonceCommitment, NoncesReply, SchnorrSignReply, SignReply
 from kms.dev.machines import platform_id
 from tests.kms.fabric import Fabric
 

@@ -18,7 +18,8 @@ from enclave.documents import sign_document
 from enclave.ids import new_id
 from enclave.roster import Roster
 from enclave.signing_key import SigningKey
-from enclave.wire import Presentation, decode_as
+from enclave.wire.attestation import Presentation
+from enclave.wire.message import decode_as
 from kms.audit import Entry, verify_chain
 from kms.openapi import describe
 from kms.problems import Problem

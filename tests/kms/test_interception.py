@@ -10,7 +10,10 @@ import msgspec
 import pytest
 
 from attestation.errors import CodedError
-from enclave.wire import Call, Fault, Message, Presentation, decode_request
+from enclave.wire.attestation import Presentation
+from enclave.wire.frame import Call, Fault
+from enclave.wire.message import Message
+from enclave.wire.verbs import decode_request
 from kms.errors import KmsError
 from kms.fleet.admittance import Admittance
 from kms.fleet.sources import WatchedFiles

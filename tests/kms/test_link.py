@@ -8,7 +8,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from enclave.wire import Call, ChallengeReply, ControlRequest, Empty, Fault, Message
+from enclave.wire.attestation import ChallengeReply
+from enclave.wire.documents import ControlRequest
+from enclave.wire.frame import Call, Fault
+from enclave.wire.message import Empty, Message
 from kms.errors import ConfigurationError, LinkError, NodeRefusal
 from kms.fleet.link import NodeLink
 from tests.kms.frame_server import FrameServer, status

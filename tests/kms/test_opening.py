@@ -16,7 +16,8 @@ from enclave.group.ed25519 import ED25519
 from enclave.handlers.decrypt import opened_info
 from enclave.payload.decrypt import context_info
 from enclave.threshold import opening
-from enclave.wire import Message, PartialReply
+from enclave.wire.decrypt import PartialReply
+from enclave.wire.message import Message
 from tests.kms.fabric import Fabric
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -16,7 +16,10 @@ import kms.errors
 from attestation.errors import CodedError
 from enclave.diversity import Dimension
 from enclave.errors import CallerError, RefusedError, TokenError
-from enclave.wire import Call, NonceCommitment, NoncesReply, NoncesRequest, PeerVerdict, decode_as
+from enclave.wire.attestation import PeerVerdict
+from enclave.wire.frame import Call
+from enclave.wire.message import decode_as
+from enclave.wire.signing import NonceCommitment, NoncesReply, NoncesRequest
 from kms import observe
 from kms.admission import bearer
 from kms.config import GatewayConfig

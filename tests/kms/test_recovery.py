@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from attestation.canonical import canonical_json
 from attestation.envelope import b64url, b64url_decode
 from enclave.errors import RefusedError
-from enclave.wire import Message
+from enclave.wire.message import Message
 from kms.audit import verify_chain
 from kms.client import AgentCredentials, Client, OperatorCredentials
 from kms.client.cluster_file import ClusterFile

@@ -14,7 +14,8 @@ import pytest_asyncio
 from attestation.canonical import canonical_json
 from attestation.simulated.authority import simulated_measurement
 from enclave.state import NodeState
-from enclave.wire import Message, ReleasedShare
+from enclave.wire.message import Message
+from enclave.wire.secrets import ReleasedShare
 from kms.client import AgentCredentials, Client, OperatorCredentials, RequestRefusedError
 from kms.client.errors import ClientError, ConfigurationError, UnavailableError
 from kms.client.release import Release

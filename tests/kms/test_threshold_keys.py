@@ -17,7 +17,8 @@ from enclave.errors import AbortError
 from enclave.group.secp256k1 import SECP256K1
 from enclave.ids import new_id
 from enclave.threshold.ecdsa.messages import Round1, Round2, Round3
-from enclave.wire import EcdsaMessage, EcdsaRound, Message, decode_as, ecdsa_message_bytes, encode
+from enclave.wire.ecdsa import EcdsaMessage, EcdsaRound, ecdsa_message_bytes
+from enclave.wire.message import Message, decode_as, encode
 from kms.dev.demo_steps import schnorr as reference
 from tests.kms.fabric import Fabric, Fault
 

@@ -19,7 +19,7 @@ from enclave.ceremonies import key_id_of as node_key_id_of
 from enclave.certificate import certificate_from_json, verify_certificate
 from enclave.threshold.hpke import combine
 from enclave.threshold.hpke import open as open_sealed
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 from kms.fleet.ceremony import key_id_of
 from tests.kms.fabric import Fabric
 

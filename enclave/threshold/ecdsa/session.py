@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enclave.errors import CallerError
 from enclave.group.secp256k1 import SECP256K1
 from enclave.threshold.ceremony import Ceremony
-from enclave.wire import tagged
+from enclave.wire.message import tagged
 
 DIGEST_BYTES = 32
 THRESHOLD_MIN = 2

@@ -21,7 +21,7 @@ from enclave.threshold.ecdsa.messages import DEALT_BYTES, DEALT_SCALARS, Release
 from enclave.threshold.ecdsa.private import PrivateChannels
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.scalars import decode_public
-from enclave.wire import encode, tagged
+from enclave.wire.message import encode, tagged
 
 SCALAR_BYTES = 32
 

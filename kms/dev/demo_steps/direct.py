@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from enclave.wire import VERBS, Call, Fault, FrameReader, decode_answers, encode, frame
+from enclave.wire.frame import Call, Fault, FrameReader, decode_answers, frame
+from enclave.wire.message import encode
+from enclave.wire.verbs import VERBS
 from kms.dev.cluster import DevCluster
 
 TIMEOUT_S = 10.0

@@ -10,7 +10,7 @@ from enclave.certificate import KeyCertificate
 from enclave.payload.sign import parse_sign_body
 from enclave.threshold.ecdsa.finish import finish
 from enclave.threshold.ecdsa.session import Session
-from enclave.wire import EcdsaMessage, EcdsaRound, EcdsaStart, ecdsa_message_bytes
+from enclave.wire.ecdsa import EcdsaMessage, EcdsaRound, EcdsaStart, ecdsa_message_bytes
 from tests.enclave.node.world import World
 
 SIGNERS = ("node-1", "node-2", "node-3")

@@ -21,7 +21,7 @@ from enclave.secret_wrap import unwrap, wrap
 from enclave.threshold import reconstruct, shamir
 from enclave.threshold.ceremony_kem import SEALED_BYTES, seal
 from enclave.tokens import make_token
-from enclave.wire import ReleasedShare, SecretChallenge, SecretNonce, SecretPut, SecretRelease
+from enclave.wire.secrets import ReleasedShare, SecretChallenge, SecretNonce, SecretPut, SecretRelease
 from enclave.workload import release_report_data, released_share_info
 from tests.enclave.node.world import World
 

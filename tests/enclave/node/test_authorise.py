@@ -13,7 +13,7 @@ from nacl.signing import VerifyKey
 from enclave.certificate import KeyCertificate
 from enclave.signing_key import SigningKey
 from enclave.tokens import key_resource
-from enclave.wire import NoncesRequest, Signer, SignRequest
+from enclave.wire.signing import NoncesRequest, Signer, SignRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World, evm_body, message_body
 
@@ -408,7 +408,7 @@ def test_unknown_verbs_are_refused(ready: World) -> None:
 def test_every_verb_of_the_wire_has_a_handler() -> None:
     """The node serves exactly what the wire describes."""
     from enclave.state import HANDLERS
-    from enclave.wire import VERBS
+    from enclave.wire.verbs import VERBS
 
     assert set(HANDLERS) == set(VERBS)
 

@@ -14,7 +14,8 @@ from enclave.ceremonies import CLOCK_SPREAD_S_MAX, LIFETIME_S, LIVE_MAX, key_id_
 from enclave.errors import EnclaveError
 from enclave.identity import BootIdentity
 from enclave.threshold.hpke import public_key_x25519
-from enclave.wire import CeremonyMessage, CeremonyRound, CertificateRequest, ceremony_message_bytes
+from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, ceremony_message_bytes
+from enclave.wire.documents import CertificateRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World
 

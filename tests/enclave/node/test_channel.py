@@ -10,7 +10,8 @@ import pytest
 from enclave.channel import INBOUND_PER_SENDER_MAX, SESSION_S_MAX, WINDOW, Channels, ShareContext
 from enclave.identity import BootIdentity
 from enclave.secret import Secret, declassify
-from enclave.wire import ChannelOpening, SealedShare, channel_opening_bytes
+from enclave.wire.channel import ChannelOpening, channel_opening_bytes
+from enclave.wire.reconstruct import SealedShare
 from tests.enclave.node.codes import code_of
 
 CONTEXT = ShareContext(key="key_a", version=1, epoch=1, request_id=b"r" * 32)

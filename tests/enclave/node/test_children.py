@@ -18,7 +18,8 @@ from enclave.group.ed25519 import ED25519
 from enclave.threshold import frost
 from enclave.threshold.derive import child_share
 from enclave.threshold.shamir import combine
-from enclave.wire import NoncesRequest, ReleaseRequest, SchnorrSignRequest, SignRequest
+from enclave.wire.reconstruct import ReleaseRequest
+from enclave.wire.signing import NoncesRequest, SchnorrSignRequest, SignRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World, evm_body
 

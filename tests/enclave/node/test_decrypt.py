@@ -14,7 +14,7 @@ from enclave.certificate import KeyCertificate
 from enclave.handlers.decrypt import partial_info
 from enclave.payload.decrypt import context_info
 from enclave.threshold import hpke
-from enclave.wire import PartialRequest
+from enclave.wire.decrypt import PartialRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import ALLOW_DECRYPT, World, message_body
 

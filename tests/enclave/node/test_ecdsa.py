@@ -17,7 +17,8 @@ from enclave.group.secp256k1 import SECP256K1
 from enclave.payload.sign import parse_sign_body, signed_transaction
 from enclave.secret import Secret
 from enclave.threshold.ecdsa.messages import Round1, Round2, Round3
-from enclave.wire import EcdsaAbort, EcdsaMessage, EcdsaStart, decode_as, encode
+from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaStart
+from enclave.wire.message import decode_as, encode
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.ecdsa_run import SIGNERS, EcdsaRun, open_channels
 from tests.enclave.node.world import World, evm_body, message_body
@@ -156,7 +157,7 @@ def test_other_keys_do_not_enter(ready: World) -> None:
 
 def test_shares_of_threshold_keys_are_not_released(ready: World, key: KeyCertificate) -> None:
     """The verbs of custody reconstruct do not serve a threshold key."""
-    from enclave.wire import ReleaseRequest
+    from enclave.wire.reconstruct import ReleaseRequest
 
     request = ReleaseRequest(token=ready.token(key, BODY), body=BODY, signers=list(SIGNERS), assembler="node-1")
     assert code_of(ready.call, "node-2", "release", request) == "key.custody"

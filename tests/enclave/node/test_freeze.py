@@ -14,7 +14,10 @@ from enclave.payload.sign import parse_sign_body
 from enclave.restrictions import CredentialRevocation, Freeze, Scope
 from enclave.signing_key import SigningKey
 from enclave.threshold import hpke
-from enclave.wire import AssembleRequest, CeremonyRound, ControlRequest, PartialRequest, ReleaseRequest
+from enclave.wire.ceremonies import CeremonyRound
+from enclave.wire.decrypt import PartialRequest
+from enclave.wire.documents import ControlRequest
+from enclave.wire.reconstruct import AssembleRequest, ReleaseRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.ecdsa_run import EcdsaRun
 from tests.enclave.node.world import ALLOW_MESSAGES, World, evm_body

@@ -12,21 +12,12 @@ import msgspec
 from enclave.channel import ShareContext, _associated, _info
 from enclave.seal import SealedStore
 from enclave.secret import Secret, declassify
-from enclave.wire import (
-    Answer,
-    Call,
-    CeremonyMessage,
-    Empty,
-    Fault,
-    Identity,
-    Signer,
-    SignRequest,
-    acknowledgement_bytes,
-    ceremony_message_bytes,
-    decode_calls,
-    encode,
-    frame,
-)
+from enclave.wire.attestation import Identity
+from enclave.wire.ceremonies import CeremonyMessage, ceremony_message_bytes
+from enclave.wire.documents import acknowledgement_bytes
+from enclave.wire.frame import Answer, Call, Fault, decode_calls, frame
+from enclave.wire.message import Empty, encode
+from enclave.wire.signing import Signer, SignRequest
 
 CLUSTER = bytes(range(32))
 

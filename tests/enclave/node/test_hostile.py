@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from attestation.errors import CodedError
-from enclave.wire import VERBS, Message, decode_request, encode
+from enclave.wire.message import Message, encode
+from enclave.wire.verbs import VERBS, decode_request
 from tests.enclave.node.world import World
 
 ROUNDS = 40

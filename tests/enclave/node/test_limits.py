@@ -12,7 +12,8 @@ from enclave.certificate import KeyCertificate
 from enclave.documents import PolicyDocument
 from enclave.ids import new_id
 from enclave.tokens import make_token
-from enclave.wire import BudgetsRequest, ReleaseRequest
+from enclave.wire.budgets import BudgetsRequest
+from enclave.wire.reconstruct import ReleaseRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.ecdsa_run import EcdsaRun
 from tests.enclave.node.test_freeze import partial

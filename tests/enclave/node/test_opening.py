@@ -20,7 +20,8 @@ from enclave.identity import is_signed
 from enclave.payload.ciphertext import KeyReference, describe
 from enclave.payload.decrypt import context_info
 from enclave.threshold import hpke, opening
-from enclave.wire import OpenReply, OpenRequest, PartialRequest, SealedRow, decode_request, opened_bytes
+from enclave.wire.decrypt import OpenReply, OpenRequest, PartialRequest, SealedRow, opened_bytes
+from enclave.wire.verbs import decode_request
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World
 

@@ -12,7 +12,7 @@ from attestation.collateral import Collateral
 from attestation.simulated.amd_certificates import FirmwareLevels
 from attestation.simulated.snp import SnpPlatform
 from enclave.diversity import Dimension, DiversityTerms
-from enclave.wire import CollateralRequest, PeerVerdict, RegistryRequest
+from enclave.wire.attestation import CollateralRequest, PeerVerdict, RegistryRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.test_verdicts import key_in, row, sign_code
 from tests.enclave.node.world import ONE_OF_ALL, World

@@ -25,22 +25,12 @@ from attestation.simulated.service import Launch, SimulatedPlatformService
 from enclave.documents import sign_document
 from enclave.presentation import check_presentation, verifier_for
 from enclave.server import CONNECTIONS_MAX
-from enclave.wire import (
-    Answer,
-    Call,
-    CollateralRequest,
-    ControlRequest,
-    Empty,
-    EvidenceRequest,
-    FrameReader,
-    Message,
-    NoncesRequest,
-    RegistryRequest,
-    decode_answers,
-    decode_reply,
-    encode,
-    frame,
-)
+from enclave.wire.attestation import CollateralRequest, EvidenceRequest, RegistryRequest
+from enclave.wire.documents import ControlRequest
+from enclave.wire.frame import Answer, Call, FrameReader, decode_answers, frame
+from enclave.wire.message import Empty, Message, encode
+from enclave.wire.signing import NoncesRequest
+from enclave.wire.verbs import decode_reply
 from tests.enclave.node.world import MRTD, World
 
 pytestmark = pytest.mark.cluster

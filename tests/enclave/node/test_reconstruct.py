@@ -11,7 +11,8 @@ from eth_account import Account
 from enclave.addresses import evm_address
 from enclave.certificate import KeyCertificate
 from enclave.payload.sign import parse_sign_body, signed_transaction
-from enclave.wire import AssembleRequest, ChannelOpenRequest, ReleaseRequest, SealedShare
+from enclave.wire.channel import ChannelOpenRequest
+from enclave.wire.reconstruct import AssembleRequest, ReleaseRequest, SealedShare
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World, evm_body
 

@@ -13,7 +13,7 @@ from attestation.envelope import b64url
 from enclave.certificate import KeyCertificate
 from enclave.schnorr_key import signer_set, tweaks_of, verification_key
 from enclave.threshold import bip340
-from enclave.wire import NonceCommitment, NoncesRequest, SchnorrSignRequest
+from enclave.wire.signing import NonceCommitment, NoncesRequest, SchnorrSignRequest
 from kms.dev.demo_steps import schnorr as reference
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import ALLOW_MESSAGES, World, message_body

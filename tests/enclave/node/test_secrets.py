@@ -23,7 +23,10 @@ from enclave.key_specs import Custody
 from enclave.release_nonces import PER_PRINCIPAL_MAX
 from enclave.secret_upload import PLAINTEXT_BYTES_MAX, SecretUpload
 from enclave.secret_wrap import unwrap, wrap
-from enclave.wire import AssembleRequest, CertificateRequest, RegistryRequest, ReleaseRequest, SignRequest
+from enclave.wire.attestation import RegistryRequest
+from enclave.wire.documents import CertificateRequest
+from enclave.wire.reconstruct import AssembleRequest, ReleaseRequest
+from enclave.wire.signing import SignRequest
 from enclave.workload import release_nonce_bytes
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.secret_world import CONTENT, SUITE, WORKLOAD, SecretWorld, releasing

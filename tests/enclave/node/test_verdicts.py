@@ -13,7 +13,7 @@ from attestation.simulated.certificates import Issuer, end_entity, new_root
 from attestation.simulated.tcb import LIFETIME_S, TcbClaims
 from enclave.certificate import KeyCertificate
 from enclave.verdicts import ASSEMBLER_EVIDENCE_S_MAX, EVIDENCE_S_MAX, NONCE_S, NONCES_MAX
-from enclave.wire import CollateralRequest, EvidenceRequest, PeerVerdict, Presentation, RegistryRequest
+from enclave.wire.attestation import CollateralRequest, EvidenceRequest, PeerVerdict, Presentation, RegistryRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World, message_body
 

@@ -27,26 +27,13 @@ from enclave.signing_key import SigningKey
 from enclave.state import NodeState
 from enclave.threshold import frost
 from enclave.tokens import key_resource, make_token, verify_token
-from enclave.wire import (
-    AssembleReply,
-    AssembleRequest,
-    CeremonyMessage,
-    CeremonyRound,
-    CeremonyStart,
-    CertificateSignature,
-    ChannelOpenRequest,
-    CollateralRequest,
-    ControlRequest,
-    Empty,
-    EvidenceRequest,
-    Message,
-    NoncesRequest,
-    Presentation,
-    RegistryRequest,
-    ReleaseRequest,
-    Signer,
-    SignRequest,
-)
+from enclave.wire.attestation import CollateralRequest, EvidenceRequest, Presentation, RegistryRequest
+from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
+from enclave.wire.channel import ChannelOpenRequest
+from enclave.wire.documents import CertificateSignature, ControlRequest
+from enclave.wire.message import Empty, Message
+from enclave.wire.reconstruct import AssembleReply, AssembleRequest, ReleaseRequest
+from enclave.wire.signing import NoncesRequest, Signer, SignRequest
 
 MRTD = simulated_measurement("tests")
 GATEWAY = 1

@@ -16,7 +16,7 @@ from enclave.threshold import ceremony_kem, dkg, pop, shamir, vss
 from enclave.threshold import dkg_messages as messages
 from enclave.threshold.ceremony import PAYLOAD_BYTES_MAX, Ceremony
 from enclave.threshold.dkg_complaint import verify_complaint
-from enclave.wire import decode_as, encode
+from enclave.wire.message import decode_as, encode
 from tests.enclave.threshold.support import GROUPS, bad_points, participants, slots
 
 N, T = 3, 2

@@ -24,7 +24,7 @@ from enclave.threshold.ecdsa.finish import finish
 from enclave.threshold.ecdsa.messages import Release, Round1, Round2, Round3
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
-from enclave.wire import decode_as, encode
+from enclave.wire.message import decode_as, encode
 from tests.enclave.threshold.pairwise import PairwiseKeys
 from tests.enclave.threshold.support import bad_points, dealt, generate, living_secrets, slots
 

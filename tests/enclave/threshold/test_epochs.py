@@ -18,7 +18,7 @@ from enclave.group.secp256k1 import SECP256K1
 from enclave.threshold import ceremony_kem, dealing, refresh, repair, repair_messages, reshare, shamir, vss
 from enclave.threshold.dealing import Announcement, Dealt
 from enclave.threshold.dkg import KeyShare
-from enclave.wire import decode_as, encode
+from enclave.wire.message import decode_as, encode
 from tests.enclave.threshold.support import GROUPS, bad_points, dealt, living_secrets, slots
 
 BOTH = st.sampled_from([ED25519, SECP256K1])

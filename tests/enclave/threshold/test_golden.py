@@ -9,7 +9,7 @@ from enclave.group import ED25519
 from enclave.threshold import dkg_messages as messages
 from enclave.threshold.ceremony import Ceremony
 from enclave.threshold.ceremony_kem import CeremonyKey, open_scalar
-from enclave.wire import decode_as
+from enclave.wire.message import decode_as
 from tests.enclave.threshold.support import reveal
 
 RECORD = json.loads((Path(__file__).parent / "golden" / "dkg-ed25519.json").read_text())

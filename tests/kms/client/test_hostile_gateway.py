@@ -14,7 +14,8 @@ import pytest
 from attestation.canonical import canonical_json
 from attestation.envelope import b64url, b64url_decode
 from attestation.errors import CodedError
-from enclave.wire import Presentation, decode_as, encode
+from enclave.wire.attestation import Presentation
+from enclave.wire.message import decode_as, encode
 from kms.client import Client, VerificationError
 from kms.client.certified import CertifiedKey
 from kms.client.errors import ClientError

@@ -1,0 +1,39 @@
+"""Shares sealed to a named assembler, and what it makes of them."""
+
+from __future__ import annotations
+
+from enclave.wire.message import Message
+
+
+class ReleaseRequest(Message, frozen=True):
+    """Ask for this node's share sealed to the assembler."""
+
+    token: str
+    body: bytes
+    signers: list[str]
+    assembler: str
+
+
+class SealedShare(Message, frozen=True):
+    """A share sealed over the node-to-node session."""
+
+    slot: str
+    session: bytes
+    counter: int
+    ciphertext: bytes
+
+
+class AssembleRequest(Message, frozen=True):
+    """Ask the assembler to combine sealed shares and sign once."""
+
+    token: str
+    body: bytes
+    signers: list[str]
+    shares: list[SealedShare]
+
+
+class AssembleReply(Message, frozen=True):
+    """A compact low-s ECDSA signature (r || s) and its recovery id."""
+
+    signature: bytes
+    recovery_id: int

@@ -1,0 +1,87 @@
+"""Every verb a node answers, with the types of its request and reply."""
+
+from __future__ import annotations
+
+import msgspec
+
+from enclave.errors import WireError
+from enclave.wire.attestation import (
+    ChallengeReply,
+    CollateralRequest,
+    EvidenceRequest,
+    PeerVerdict,
+    Presentation,
+    RegistryReply,
+    RegistryRequest,
+    Status,
+    VerdictsReply,
+)
+from enclave.wire.budgets import BudgetsReply, BudgetsRequest
+from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
+from enclave.wire.channel import ChannelOpening, ChannelOpenRequest
+from enclave.wire.decrypt import OpenReply, OpenRequest, PartialReply, PartialRequest
+from enclave.wire.documents import Acknowledgement, CertificateRequest, CertificateSignature, ControlRequest, Holdings
+from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
+from enclave.wire.message import Empty, Message, decode
+from enclave.wire.reconstruct import AssembleReply, AssembleRequest, ReleaseRequest, SealedShare
+from enclave.wire.secrets import ReleasedShare, SecretChallenge, SecretNonce, SecretPut, SecretRelease
+from enclave.wire.signing import (
+    NoncesReply,
+    NoncesRequest,
+    SchnorrSignReply,
+    SchnorrSignRequest,
+    SignReply,
+    SignRequest,
+)
+
+VERBS: dict[str, tuple[type[Message], type[Message]]] = {
+    "status": (Empty, Status),
+    "challenge": (Empty, ChallengeReply),
+    "evidence": (EvidenceRequest, Presentation),
+    "collateral": (CollateralRequest, Empty),
+    "registry": (RegistryRequest, RegistryReply),
+    "present": (Presentation, PeerVerdict),
+    "verdicts": (Empty, VerdictsReply),
+    "channel-open": (ChannelOpenRequest, ChannelOpening),
+    "channel-accept": (ChannelOpening, Empty),
+    "control": (ControlRequest, Acknowledgement),
+    "holdings": (Empty, Holdings),
+    "budgets": (BudgetsRequest, BudgetsReply),
+    "ceremony-start": (CeremonyStart, CeremonyMessage),
+    "ceremony-round": (CeremonyRound, CeremonyMessage),
+    "ceremony-commit": (CeremonyRound, CertificateSignature),
+    "certificate": (CertificateRequest, CertificateSignature),
+    "nonces": (NoncesRequest, NoncesReply),
+    "sign": (SignRequest, SignReply),
+    "schnorr-sign": (SchnorrSignRequest, SchnorrSignReply),
+    "ecdsa-start": (EcdsaStart, EcdsaMessage),
+    "ecdsa-round": (EcdsaRound, EcdsaMessage),
+    "ecdsa-abort": (EcdsaAbort, Empty),
+    "release": (ReleaseRequest, SealedShare),
+    "assemble": (AssembleRequest, AssembleReply),
+    "partial": (PartialRequest, PartialReply),
+    "open": (OpenRequest, OpenReply),
+    "secret-put": (SecretPut, CertificateSignature),
+    "secret-challenge": (SecretChallenge, SecretNonce),
+    "secret-release": (SecretRelease, ReleasedShare),
+}
+"""Every verb with its request and reply type."""
+
+
+_REQUESTS = {verb: msgspec.msgpack.Decoder(types[0]) for verb, types in VERBS.items()}
+
+
+_REPLIES = {verb: msgspec.msgpack.Decoder(types[1]) for verb, types in VERBS.items()}
+
+
+def decode_request(verb: str, body: bytes | msgspec.Raw) -> Message:
+    """The typed request of a verb; raises WireError (`wire.unknown-verb`, `wire.malformed`)."""
+    decoder = _REQUESTS.get(verb)
+    if decoder is None:
+        raise WireError("unknown verb", code="wire.unknown-verb")
+    return decode(decoder, body)
+
+
+def decode_reply(verb: str, body: bytes | msgspec.Raw) -> Message:
+    """The typed reply of a verb; raises WireError."""
+    return decode(_REPLIES[verb], body)
