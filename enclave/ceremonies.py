@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from enclave.certificate import KeyCertificate, NodeShare
+from enclave.certificate import GROUP_KEY_SPECS, KeyCertificate, NodeShare
 from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.group import GROUPS
 from enclave.identity import BootIdentity, is_signed
@@ -208,7 +208,10 @@ class Ceremonies:
         order = attempt.order
         times = (time.to_bytes(_TIME_BYTES, "big") for time in attempt.times)
         transcript = hashlib.sha256(tagged("ceremony-transcript", dkg_transcript, attempt.context, *times)).digest()
-        is_x25519 = order.spec == "hpke-x25519"
+        public_key = share.public_key
+        if order.spec in GROUP_KEY_SPECS:
+            # X25519's form of it; a P-256 key's is not known before an assembler has derived it.
+            public_key = public_key_x25519(share.public_key) if order.spec == "hpke-x25519" else b""
         return KeyCertificate(
             cluster=self._identity.public.cluster,
             key=attempt.key,
@@ -223,13 +226,13 @@ class Ceremonies:
                 for index, slot in order.participants.items()
             ),
             assemblers=order.assemblers,
-            public_key=public_key_x25519(share.public_key) if is_x25519 else share.public_key,
+            public_key=public_key,
             chain_code=hashlib.sha256(tagged("chain-code", transcript, share.public_key)).digest(),
             policy=order.policy,
             epoch=1,
             transcript=transcript,
             activated_at=max(attempt.times),
-            group_key=share.public_key if is_x25519 else None,
+            group_key=share.public_key if order.spec in GROUP_KEY_SPECS else None,
         )
 
     def _payloads(self, attempt: _Attempt, messages: list[CeremonyMessage], number: int) -> dict[int, bytes]:

@@ -23,6 +23,7 @@ from enclave.key_order import KeyOrder
 from enclave.key_specs import (
     NODES_MAX,
     OPAQUE_SECRET,
+    P256,
     SHARES_NEEDED_MIN,
     SPECS,
     Custody,
@@ -44,6 +45,9 @@ __all__ = [
     "certificate_to_json",
     "verify_certificate",
 ]
+
+GROUP_KEY_SPECS = frozenset({"hpke-x25519", P256})
+"""Specs whose public key is not the point of the shared scalar."""
 
 DOCUMENT_TYPE = "holdfast/key-certificate/v1"
 
@@ -84,7 +88,7 @@ class KeyCertificate:
     """Transcript hash of the ceremony that made these shares, 32 bytes."""
     activated_at: int
     group_key: bytes | None = None
-    """Ed25519 form of an X25519 key, else None."""
+    """Ed25519 form of an X25519 key, and the shared scalar's point of a P-256 key; else None."""
     wrapped_digest: bytes | None = None
     """SHA-256 of an opaque secret as it is wrapped, else None."""
 
@@ -118,7 +122,7 @@ class KeyCertificate:
             epoch=fields.integer("epoch", 1),
             transcript=fields.hexadecimal("transcript", size=32),
             activated_at=fields.integer("activated_at"),
-            group_key=fields.hexadecimal("group_key", size=32) if spec.name == "hpke-x25519" else None,
+            group_key=fields.hexadecimal("group_key", size=32) if spec.name in GROUP_KEY_SPECS else None,
             wrapped_digest=fields.hexadecimal("wrapped_digest", size=32) if spec.name == OPAQUE_SECRET else None,
         )
         fields.constant("signing_quorum", certificate.signing_quorum)
@@ -195,7 +199,7 @@ class KeyCertificate:
         points.append(self.public_key if self.group_key is None else self.group_key)
         if not all(_is_point(self.kind.group, point) for point in points):
             fields.refuse("expected points of the key's group", "public_key")
-        if self.group_key is not None and public_key_x25519(self.group_key) != self.public_key:
+        if self.spec == "hpke-x25519" and self.group_key and public_key_x25519(self.group_key) != self.public_key:
             fields.refuse("public key is not the X25519 form of the group key", "group_key")
 
 
@@ -251,10 +255,17 @@ def certificate_to_json(body: bytes, signatures: Sequence[CertificateSignature])
                 "boot_counter": item.boot_counter,
                 "identity_key": b64url(item.identity_key),
                 "signature": b64url(item.signature),
+                **_derived_to_json(item),
             }
             for item in signatures
         ],
     }
+
+
+def _derived_to_json(item: CertificateSignature) -> dict[str, str]:
+    if not item.derived_key:
+        return {}
+    return {"derived_key": b64url(item.derived_key), "derived_signature": b64url(item.derived_signature)}
 
 
 def certificate_from_json(value: Any) -> tuple[bytes, tuple[CertificateSignature, ...]]:
@@ -268,6 +279,8 @@ def certificate_from_json(value: Any) -> tuple[bytes, tuple[CertificateSignature
             identity_key=item.base64("identity_key", size=32),
             body=body,
             signature=item.base64("signature", size=64),
+            derived_key=item.base64("derived_key", size=33) if "derived_key" in item else b"",
+            derived_signature=item.base64("derived_signature", size=64) if "derived_signature" in item else b"",
         )
         for item in fields.each("signatures", high=4 * NODES_MAX)
     )

@@ -44,6 +44,12 @@ class Usage(StrEnum):
     SECRET = "secret"  # noqa: S105 - a usage
 
 
+P256 = "p256-ecdsa"
+"""Spec whose private key is derived from the shared scalar inside an assembler."""
+
+ECDSA_SPECS = frozenset({"secp256k1-ecdsa", P256})
+"""Specs that sign digests by ECDSA."""
+
 OPAQUE_SECRET = "opaque-secret"  # noqa: S105 - the name of a kind of key
 """Spec of what is released to attested workloads: uploaded by a client, never ordered."""
 
@@ -58,6 +64,7 @@ class KeySpec:
     usages: tuple[Usage, ...]
     custodies: tuple[Custody, ...]
     public_key_bytes: int
+    """Size in the certificate; 0 where it is stated beside it."""
     point_bytes: int
     """Size of a public share."""
     quorum_is_doubled: bool = False
@@ -113,6 +120,14 @@ SPECS: dict[str, KeySpec] = {
             usages=(Usage.DECRYPT,),
             custodies=(Custody.THRESHOLD,),
             public_key_bytes=32,
+            point_bytes=32,
+        ),
+        KeySpec(
+            name=P256,
+            group="ed25519",
+            usages=(Usage.GENERIC,),
+            custodies=(Custody.RECONSTRUCT,),
+            public_key_bytes=0,
             point_bytes=32,
         ),
         KeySpec(

@@ -11,7 +11,7 @@ import msgspec
 from enclave.addresses import evm_address, solana_address
 from enclave.certificate import KeyCertificate, certificate_to_json
 from enclave.child_keys import Path, child_of
-from enclave.key_specs import Usage
+from enclave.key_specs import P256, Usage
 from enclave.taproot import p2tr_address
 from enclave.tokens import key_resource
 from enclave.wire.documents import CertificateSignature
@@ -42,6 +42,9 @@ class Key:
     def of(cls, record: KeyRecord, created_at: int) -> Key:
         """From a record; raises PeerError if its certificate is malformed."""
         certificate = KeyCertificate.parse(record.body)
+        stated = next((item.derived_key for item in record.signatures if item.derived_key), b"")
+        if certificate.spec == P256 and stated:
+            certificate = replace(certificate, public_key=stated)
         return cls(
             certificate=certificate,
             record=record,
@@ -72,6 +75,11 @@ class Key:
     def key(self) -> str:
         """The key's id."""
         return self.certificate.key
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its public key is known; a P-256 key's is not if no assembler got to compute it."""
+        return bool(self.certificate.public_key)
 
     @property
     def resource(self) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from enclave.documents import Document, PolicyDocument
+from enclave.handlers import p256
 from enclave.keys import certify
 from enclave.wire.documents import (
     Acknowledgement,
@@ -40,7 +41,8 @@ def holdings(node: NodeState, _connection: int, _request: Empty, _now: int) -> H
 
 def certificate(node: NodeState, _connection: int, request: CertificateRequest, _now: int) -> CertificateSignature:
     """This boot's signature over the certificate of a key held here."""
-    return certify(node.identity, node.keys.newest(request.key).body)
+    held = node.keys.newest(request.key)
+    return p256.with_statement(node, held, certify(node.identity, held.body))
 
 
 def _check_caps(node: NodeState, document: Document) -> None:

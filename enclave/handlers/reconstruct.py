@@ -16,9 +16,11 @@ from enclave.authorise import (
 from enclave.channel import ShareContext
 from enclave.child_keys import child_of
 from enclave.errors import CallerError, PeerError, RefusedError
-from enclave.key_specs import Custody
+from enclave.handlers.p256 import public_key_of
+from enclave.key_specs import P256, Custody
 from enclave.payload.sign import parse_sign_body
 from enclave.secret import Secret
+from enclave.threshold.p256 import sign_p256
 from enclave.threshold.reconstruct import sign_ecdsa
 from enclave.tokens import Act
 from enclave.verdicts import ASSEMBLER_EVIDENCE_S_MAX
@@ -79,17 +81,30 @@ def assemble(node: NodeState, _connection: int, request: AssembleRequest, now: i
                     node.channels.unseal(sealed[slot], sender, _context(authorised), now)
                 )
         try:
-            signature, recovery_id = sign_ecdsa(
-                shares=shares,
-                public_key=key.public_key,
-                public_shares={entry.index: entry.public_share for entry in key.nodes},
-                digest=digest,
-            )
+            signature, recovery_id = _sign(node, authorised, shares, digest)
         except PeerError as error:
             # A share that travelled over an authenticated session does name its sender.
             culprits = [entry.slot for entry in key.nodes if str(entry.index) in error.culprits]
             raise PeerError(error.detail, culprits=culprits, code=error.code) from None
     return AssembleReply(signature=signature, recovery_id=recovery_id)
+
+
+def _sign(node: NodeState, authorised: Authorised, shares: dict[int, Secret], digest: bytes) -> tuple[bytes, int]:
+    """r || s and the recovery id, which P-256 signatures do not have (0)."""
+    key = authorised.key.certificate
+    public_shares = {entry.index: entry.public_share for entry in key.nodes}
+    if key.spec != P256:
+        return sign_ecdsa(shares=shares, public_key=key.public_key, public_shares=public_shares, digest=digest)
+    signature = sign_p256(
+        shares=shares,
+        group_key=key.group_key or b"",
+        public_shares=public_shares,
+        public_key=public_key_of(node, authorised.key),
+        key=key.key,
+        version=key.version,
+        digest=digest,
+    )
+    return signature, 0
 
 
 def _authorised(

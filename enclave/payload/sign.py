@@ -16,6 +16,7 @@ from enclave.addresses import checksum_address, keccak256
 from enclave.errors import CallerError
 from enclave.fields import Fields
 from enclave.group.schnorr import tagged_hash
+from enclave.key_specs import ECDSA_SPECS
 from enclave.payload.eip712 import TypedData, read_typed_data
 from enclave.payload.evm import Delegation, EvmTransaction, read_data, read_delegation, read_transaction
 from enclave.payload.evm_raw import parse_unsigned
@@ -108,7 +109,7 @@ def parse_sign_body(body: bytes, usage: str, spec: str) -> Payload:
     kind = fields.take("kind")
     if not isinstance(kind, str) or kind not in KINDS_ALL:
         raise CallerError(f"expected a payload kind of {', '.join(sorted(KINDS_ALL))}", code="payload.kind")
-    is_ecdsa = spec == "secp256k1-ecdsa"
+    is_ecdsa = spec in ECDSA_SPECS
     if kind not in KINDS.get(usage, ()) or (kind == "digest" and spec == "ed25519"):
         raise CallerError(
             f"a {spec} key of usage {usage} does not sign {kind}",

@@ -52,6 +52,10 @@ class CertificateSignature(Message, frozen=True):
     identity_key: bytes
     body: bytes
     signature: bytes
+    derived_key: bytes = b""
+    """Public key of a P-256 key, as this assembler computed it (33 bytes)."""
+    derived_signature: bytes = b""
+    """Over enclave.derived_key.derived_key_bytes()."""
 
 
 def acknowledgement_bytes(cluster: bytes, slot: str, boot_counter: int, digest: bytes) -> bytes:

@@ -37,3 +37,21 @@ class AssembleReply(Message, frozen=True):
 
     signature: bytes
     recovery_id: int
+
+
+class P256Release(Message, frozen=True):
+    """Ask for this node's share of a new P-256 key, sealed to the assembler that is to compute its public key."""
+
+    token: str
+    body: bytes
+    signers: list[str]
+    assembler: str
+
+
+class P256Derive(Message, frozen=True):
+    """Ask an assembler to compute and keep the public key of a new P-256 key."""
+
+    token: str
+    body: bytes
+    signers: list[str]
+    shares: list[SealedShare]

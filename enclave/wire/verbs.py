@@ -23,7 +23,14 @@ from enclave.wire.decrypt import OpenReply, OpenRequest, PartialReply, PartialRe
 from enclave.wire.documents import Acknowledgement, CertificateRequest, CertificateSignature, ControlRequest, Holdings
 from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
 from enclave.wire.message import Empty, Message, decode
-from enclave.wire.reconstruct import AssembleReply, AssembleRequest, ReleaseRequest, SealedShare
+from enclave.wire.reconstruct import (
+    AssembleReply,
+    AssembleRequest,
+    P256Derive,
+    P256Release,
+    ReleaseRequest,
+    SealedShare,
+)
 from enclave.wire.secrets import ReleasedShare, SecretChallenge, SecretNonce, SecretPut, SecretRelease
 from enclave.wire.signing import (
     NoncesReply,
@@ -59,6 +66,8 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "ecdsa-abort": (EcdsaAbort, Empty),
     "release": (ReleaseRequest, SealedShare),
     "assemble": (AssembleRequest, AssembleReply),
+    "p256-release": (P256Release, SealedShare),
+    "p256-derive": (P256Derive, Empty),
     "partial": (PartialRequest, PartialReply),
     "open": (OpenRequest, OpenReply),
     "secret-put": (SecretPut, CertificateSignature),

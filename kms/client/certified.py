@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from attestation.errors import CodedError
 from enclave.addresses import evm_address, solana_address
 from enclave.certificate import KeyCertificate, certificate_bytes, certificate_from_json, verify_certificate
+from enclave.derived_key import with_derived_key
 from enclave.key_specs import SHARES_NEEDED_MIN
 from enclave.signing_key import PublicKey
 from enclave.taproot import p2tr_address
@@ -96,6 +97,7 @@ class OfferedCertificate:
             cluster=self.cluster,
             signers_min=self.signers_min,
         )
+        certificate = with_derived_key(certificate, self.signatures, identities)
         message = certificate_bytes(self.body)
         signed = {item.slot for item in self.signatures if _signed(identities.get(item.slot), message, item.signature)}
         return certificate, tuple(sorted(signed & set(certificate.slots)))

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import coincurve
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from attestation.envelope import b64url_decode
 from attestation.errors import DocumentError
+from enclave.threshold.p256 import verifies
 from kms.client.errors import VerificationError
 
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -59,6 +61,28 @@ class EcdsaSignature:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class P256Signature:
+    """A low-s ECDSA signature over P-256."""
+
+    r: int
+    s: int
+
+    @property
+    def compact(self) -> bytes:
+        """r || s, 64 bytes: the form of JWS (RFC 7518)."""
+        return self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big")
+
+    @property
+    def der(self) -> bytes:
+        """The ASN.1 form."""
+        return encode_dss_signature(self.r, self.s)
+
+    def to_json(self) -> dict[str, Any]:
+        """Members for a result object."""
+        return {"r": f"{self.r:064x}", "s": f"{self.s:064x}", "signature": self.compact.hex(), "der": self.der.hex()}
+
+
 def check_ed25519(signature: dict[str, Any], public_key: bytes, message: bytes) -> bytes:
     """The 64 bytes, once they verify; raises VerificationError (`verify.signature`)."""
     try:
@@ -97,6 +121,20 @@ def check_ecdsa(signature: dict[str, Any], public_key: bytes, digest: bytes) -> 
     if recovered != public_key or value.s > SECP256K1_ORDER // 2:
         raise _bad()
     return value
+
+
+def check_p256(signature: dict[str, Any], public_key: bytes, digest: bytes) -> P256Signature:
+    """The signature, once it is low-s and verifies under the compressed P-256 key; raises VerificationError."""
+    r, s = signature.get("r"), signature.get("s")
+    if not isinstance(r, str) or not isinstance(s, str):
+        raise _bad()
+    try:
+        compact = bytes.fromhex(r).rjust(32, b"\0") + bytes.fromhex(s).rjust(32, b"\0")
+    except ValueError:
+        raise _bad() from None
+    if not verifies(public_key, compact, digest):
+        raise _bad()
+    return P256Signature(r=int.from_bytes(compact[:32], "big"), s=int.from_bytes(compact[32:], "big"))
 
 
 def _scalar(text: str) -> int:

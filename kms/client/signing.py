@@ -11,6 +11,7 @@ from attestation.canonical import canonical_json
 from attestation.envelope import b64url
 from enclave.addresses import keccak256
 from enclave.child_keys import child_of
+from enclave.key_specs import P256
 from enclave.payload.sign import Payload, parse_sign_body, signed_transaction
 from enclave.schnorr_key import SPEC as SCHNORR
 from enclave.schnorr_key import verification_key
@@ -19,7 +20,14 @@ from kms.client.caller import Caller
 from kms.client.certified import CertifiedKey
 from kms.client.errors import VerificationError
 from kms.client.keys import Keys
-from kms.client.signature_check import EcdsaSignature, check_bip340, check_ecdsa, check_ed25519
+from kms.client.signature_check import (
+    EcdsaSignature,
+    P256Signature,
+    check_bip340,
+    check_ecdsa,
+    check_ed25519,
+    check_p256,
+)
 from kms.client.verification import member
 
 
@@ -40,6 +48,7 @@ class Signed:
     bip340: bytes | None = None
     """64 bytes; under the Taproot output key for keys of usage bitcoin."""
     ecdsa: EcdsaSignature | None = None
+    p256: P256Signature | None = None
     raw_transaction: str | None = None
     """`0x...`, ready to broadcast; built here from the fields that were asked for."""
     transaction_hash: str | None = None
@@ -60,6 +69,8 @@ class Signed:
             value["signature"] = self.bip340.hex()
         if self.ecdsa is not None:
             value |= self.ecdsa.to_json()
+        if self.p256 is not None:
+            value |= self.p256.to_json()
         if self.raw_transaction is not None:
             value |= {"raw_transaction": self.raw_transaction, "transaction_hash": self.transaction_hash}
         return value
@@ -156,6 +167,8 @@ def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *,
         assert payload.message is not None
         return Signed(**facts, bip340=check_bip340(signature, verification_key(signer), payload.message))
     assert payload.digest is not None
+    if certified.certificate.spec == P256:
+        return Signed(**facts, p256=check_p256(signature, signer.public_key, payload.digest))
     ecdsa = check_ecdsa(signature, signer.public_key, payload.digest)
     if payload.kind != "evm_transaction":
         return Signed(**facts, ecdsa=ecdsa)

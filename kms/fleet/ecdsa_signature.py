@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import coincurve
 
+from enclave.threshold.p256 import verifies
+
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """Order of secp256k1 (SEC 2 version 2.0, section 2.4.1)."""
 
@@ -37,3 +39,10 @@ def verified(signature: bytes, recovery_id: int, public_key: bytes, digest: byte
     if recovered.format() != public_key or s > ORDER // 2:
         return None
     return r, s, recovery_id
+
+
+def verified_p256(signature: bytes, recovery_id: int, public_key: bytes, digest: bytes) -> tuple[int, int, int] | None:
+    """(r, s, 0), low-s, if `signature` (r || s) is of the P-256 key; else None."""
+    if recovery_id != 0 or not verifies(public_key, signature, digest):
+        return None
+    return int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"), 0

@@ -11,11 +11,12 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
+from enclave.key_specs import P256
 from enclave.wire.reconstruct import AssembleReply, AssembleRequest, ReleaseRequest, SealedShare
 from kms.errors import KmsError, NodeRefusal, UnavailableError
 from kms.fleet.attempts import ATTEMPTS_MAX, Trouble
 from kms.fleet.attestation import AttestationRelay
-from kms.fleet.ecdsa_signature import EcdsaSignature, verified
+from kms.fleet.ecdsa_signature import EcdsaSignature, verified, verified_p256
 from kms.fleet.fleet import Fleet
 from kms.keys import Key
 from kms.observe import logger
@@ -40,7 +41,8 @@ async def sign_ecdsa(
         answer = await run.attempt(team)
         if answer is None:
             continue
-        found = verified(answer.signature, answer.recovery_id, key.certificate.public_key, digest)
+        check = verified_p256 if key.certificate.spec == P256 else verified
+        found = check(answer.signature, answer.recovery_id, key.certificate.public_key, digest)
         if found is None:
             logger().error("bad-signature", key=key.key, culprits=[team.assembler], attempt=attempt)
             run.trouble.blame(fleet, [team.assembler])

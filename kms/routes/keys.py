@@ -14,6 +14,7 @@ from kms.body import read_body
 from kms.endpoint import Answer, Context, Endpoint, Parameter, executed, outcome, reply
 from kms.errors import RequestError
 from kms.fleet.ceremony import create_key
+from kms.fleet.p256 import with_public_key
 from kms.keys import Key
 from kms.routes.key import certified_now
 from kms.routes.shapes import KeyList, KeyOrderJson, KeyRecordJson, record_of
@@ -45,6 +46,9 @@ async def create(context: Context) -> Answer:
             request_id=call.token.request_id,
             reference=call.reference,
         )
+        if not key.is_complete:
+            key = await with_public_key(gateway.fleet, gateway.relay, key, token=call.token_text, body=call.body)
+            await gateway.store.put_key(key.stored())
         gateway.keyring.put(key)
         return outcome(record_of(key, gateway.directory), status=201, facts={"key": key.key})
 
@@ -68,8 +72,8 @@ async def listing(context: Context) -> Answer:
         for key in page:
             scanned += 1
             after = key.key
-            if key.certificate.custody is Custody.RELEASE:
-                continue  # a secret: listed by GET /v1/secrets
+            if key.certificate.custody is Custody.RELEASE or not key.is_complete:
+                continue  # secrets are listed by GET /v1/secrets
             if gateway.directory.may_see(call.principal, key=key.key, policy=key.certificate.policy):
                 seen.append(key)
                 if len(seen) == limit:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from attestation.envelope import b64url
 from enclave.certificate import KeyCertificate
+from enclave.key_specs import P256
 from enclave.tokens import Act
 from kms.body import Reply
 from kms.endpoint import Answer, Context, Endpoint, Parameter, reply
@@ -54,10 +55,13 @@ def _formatted(certificate: KeyCertificate, wanted: str) -> str | dict[str, str]
 
 
 def _jwk(certificate: KeyCertificate) -> dict[str, str]:
-    """RFC 8037 for the curve25519 keys, RFC 8812 for secp256k1."""
+    """RFC 7518 for P-256, RFC 8037 for the curve25519 keys, RFC 8812 for secp256k1."""
     if certificate.spec.startswith("secp256k1"):
         point = _loaded(certificate).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return {"kty": "EC", "crv": "secp256k1", "x": b64url(point[1:33]), "y": b64url(point[33:])}
+    if certificate.spec == P256:
+        point = _loaded(certificate).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return {"kty": "EC", "crv": "P-256", "x": b64url(point[1:33]), "y": b64url(point[33:])}
     curve = "Ed25519" if certificate.spec == "ed25519" else "X25519"
     return {"kty": "OKP", "crv": curve, "x": b64url(certificate.public_key)}
 
@@ -65,6 +69,8 @@ def _jwk(certificate: KeyCertificate) -> dict[str, str]:
 def _loaded(certificate: KeyCertificate) -> Any:
     if certificate.spec.startswith("secp256k1"):
         return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256K1(), certificate.public_key)
+    if certificate.spec == P256:
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), certificate.public_key)
     kind = Ed25519PublicKey if certificate.spec == "ed25519" else X25519PublicKey
     return kind.from_public_bytes(certificate.public_key)
 

@@ -28,13 +28,16 @@ class KeyOrderJson(Request, frozen=True):
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class CertificateSignatureJson(Reply, frozen=True):
+class CertificateSignatureJson(Reply, frozen=True, omit_defaults=True):
     """A holder's signature over the certificate body; key and signature are base64url."""
 
     slot: str
     boot_counter: int
     identity_key: str
     signature: str
+    derived_key: str | None = None
+    """Public key of a P-256 key, as this assembler states it."""
+    derived_signature: str | None = None
 
 
 class CertificateJson(Reply, frozen=True):
@@ -88,6 +91,7 @@ async def visible_key(context: Context) -> Key:
     if (
         key is None
         or key.certificate.custody is Custody.RELEASE
+        or not key.is_complete
         or not gateway.directory.may_see(context.caller.principal, key=key.key, policy=key.certificate.policy)
     ):
         raise NotFoundError("no such key, or none of yours")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import coincurve
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from attestation.envelope import b64url
 from enclave.addresses import keccak256
-from enclave.key_specs import Custody
+from enclave.key_specs import ECDSA_SPECS, P256, Custody
 from enclave.payload.sign import Payload, parse_sign_body, signed_transaction
 from enclave.tokens import Act
 from kms.admission import Outcome
@@ -36,7 +36,7 @@ async def sign(context: Context) -> Answer:
         raise RequestError("the request's not_after has passed", code="request.not-after")
 
     async def work() -> Outcome:
-        if certificate.spec == "secp256k1-ecdsa":
+        if certificate.spec in ECDSA_SPECS:
             return await _ecdsa(context, key, payload)
         return await _schnorr(context, key, payload)
 
@@ -70,13 +70,13 @@ async def _ecdsa(context: Context, key: Key, payload: Payload) -> Outcome:
         kind=payload.kind,
         request_id=call.token.request_id.hex(),
         signers=list(made.signers),
-        signature=_ecdsa_json(payload, made),
+        signature=_ecdsa_json(payload, made, is_recoverable=key.certificate.spec != P256),
     )
     assembler = {} if made.assembler is None else {"assembler": made.assembler}
     return outcome(signed, facts={"signers": list(made.signers), **assembler, **_culprits(made.culprits)})
 
 
-def _ecdsa_json(payload: Payload, made: EcdsaSignature) -> SignatureJson:
+def _ecdsa_json(payload: Payload, made: EcdsaSignature, *, is_recoverable: bool) -> SignatureJson:
     raw = hashed = None
     if payload.kind == "evm_transaction":
         transaction = signed_transaction(payload, made.r, made.s, made.y_parity)
@@ -84,7 +84,7 @@ def _ecdsa_json(payload: Payload, made: EcdsaSignature) -> SignatureJson:
     return SignatureJson(
         r=f"{made.r:064x}",
         s=f"{made.s:064x}",
-        y_parity=made.y_parity,
+        y_parity=made.y_parity if is_recoverable else None,
         der=b64url(der_of(made.r, made.s)),
         raw_transaction=raw,
         transaction_hash=hashed,
@@ -93,10 +93,7 @@ def _ecdsa_json(payload: Payload, made: EcdsaSignature) -> SignatureJson:
 
 def der_of(r: int, s: int) -> bytes:
     """The ASN.1 form of an ECDSA signature."""
-    compact = r.to_bytes(32, "big") + s.to_bytes(32, "big") + b"\0"
-    recoverable = coincurve.ecdsa.deserialize_recoverable(compact)
-    der: bytes = coincurve.ecdsa.cdata_to_der(coincurve.ecdsa.recoverable_convert(recoverable))
-    return der
+    return encode_dss_signature(r, s)
 
 
 def _culprits(slots: tuple[str, ...]) -> dict[str, object]:

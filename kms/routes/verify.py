@@ -10,9 +10,12 @@ from nacl.signing import VerifyKey
 from attestation.canonical import canonical_json, parse_json
 from attestation.envelope import b64url_decode
 from attestation.errors import DocumentError
+from enclave.certificate import KeyCertificate
+from enclave.key_specs import P256
 from enclave.payload.sign import parse_sign_body
 from enclave.schnorr_key import SPEC as SCHNORR
 from enclave.schnorr_key import verification_key
+from enclave.threshold.p256 import verifies
 from enclave.tokens import Act
 from kms.body import Reply, Request, read_body
 from kms.endpoint import Answer, Context, Endpoint, reply
@@ -59,7 +62,7 @@ async def verify(context: Context) -> Answer:
         valid = _ed25519(request.signature, certificate.public_key, payload.message)
     else:
         assert payload.digest is not None
-        valid = _ecdsa(request.signature, certificate.public_key, payload.digest)
+        valid = _ecdsa(request.signature, certificate, payload.digest)
     return reply(Verified(key=key.key, valid=valid))
 
 
@@ -82,12 +85,14 @@ def _bip340(given: SignatureGiven, xonly: bytes, message: bytes) -> bool:
         return False
 
 
-def _ecdsa(given: SignatureGiven, public_key: bytes, digest: bytes) -> bool:
+def _ecdsa(given: SignatureGiven, certificate: KeyCertificate, digest: bytes) -> bool:
     if given.r is None or given.s is None:
         raise RequestError("expected signature.r and signature.s for an ECDSA key", code="request.signature")
     try:
         r, s = (int.from_bytes(bytes.fromhex(text.removeprefix("0x")), "big") for text in (given.r, given.s))
-        return bool(coincurve.PublicKey(public_key).verify(der_of(r, s), digest, hasher=None))
+        if certificate.spec == P256:
+            return verifies(certificate.public_key, r.to_bytes(32, "big") + s.to_bytes(32, "big"), digest)
+        return bool(coincurve.PublicKey(certificate.public_key).verify(der_of(r, s), digest, hasher=None))
     except Exception:  # the wrapper raises bare Exception for numbers that are no signature
         return False
 

@@ -19,7 +19,7 @@ from kms.cli.progress import working
     required=True,
     help="What it is for; fixed.",
 )
-@click.option("--spec", help="ed25519, secp256k1-ecdsa, secp256k1-schnorr or hpke-x25519; follows from the usage.")
+@click.option("--spec", help="ed25519, secp256k1-ecdsa, secp256k1-schnorr, p256-ecdsa, hpke-x25519. [of the usage]")
 @click.option(
     "--custody",
     type=click.Choice(["threshold", "reconstruct"]),
