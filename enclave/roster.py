@@ -20,7 +20,24 @@ from attestation.errors import CodedError, DocumentError
 from attestation.policy import AppraisalPolicy
 from enclave.diversity import DiversityTerms, diversity_payload, read_diversity
 from enclave.fields import Fields
-from enclave.roster_rules import check_development, check_production, check_unique
+from enclave.roster_operators import (
+    ONE_SIGNATURE,
+    OPERATORS_MAX,
+    OperatorEntry,
+    Role,
+    operator_payload,
+    read_operator,
+    read_quorum,
+)
+from enclave.roster_principals import (
+    ApproverGroup,
+    OidcIssuer,
+    approvers_payload,
+    oidc_payload,
+    read_approvers,
+    read_oidc,
+)
+from enclave.roster_rules import UPGRADE_DELAY_S_MIN, check_development, check_production, check_unique
 from enclave.roster_slots import (
     SLOTS_MAX,
     ProofOfCloudTerms,
@@ -30,6 +47,17 @@ from enclave.roster_slots import (
     read_slot,
     slot_payload,
 )
+from enclave.roster_terms import (
+    BackupTerms,
+    RefreshTerms,
+    WitnessTerms,
+    backup_payload,
+    read_backup,
+    read_refresh,
+    read_witness,
+    refresh_payload,
+    witness_payload,
+)
 from enclave.signing_key import PublicKey, SigningKey
 
 __all__ = ["Environment", "OperatorEntry", "ProofOfCloudTerms", "Role", "Roster", "SlotEntry"]
@@ -37,17 +65,14 @@ __all__ = ["Environment", "OperatorEntry", "ProofOfCloudTerms", "Role", "Roster"
 PAYLOAD_TYPE = "application/vnd.holdfast.roster+json"
 DOCUMENT_TYPE = "holdfast/roster/v1"
 
-OPERATORS_MAX = 64
-"""Most operators: every one can sign, and an envelope holds 64 signatures."""
-
 CERTIFICATE_BYTES_MAX = 8192
 """Largest simulated root certificate in bytes (DER)."""
 
 SIMULATED_ROOTS_MAX = 5
 """Most simulated roots: Intel, three AMD products, Nitro."""
 
-QUORUM_ACTIONS = ("roster", "agent", "policy", "key-state")
-"""Actions with a quorum of their own; absent ones take `quorum_default`."""
+UPGRADE_DELAY_S_MAX = 90 * 86400
+"""Longest delay that can be stated, in seconds."""
 
 
 class Environment(StrEnum):
@@ -55,29 +80,6 @@ class Environment(StrEnum):
 
     DEVELOPMENT = "development"
     PRODUCTION = "production"
-
-
-class Role(StrEnum):
-    """What an operator may sign or read."""
-
-    ADMIN = "admin"
-    REGISTRAR = "registrar"
-    AUDITOR = "auditor"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorEntry:
-    """A person or service that signs documents: `key` is a raw Ed25519 public key (32 bytes)."""
-
-    operator: str
-    name: str
-    key: bytes
-    roles: frozenset[Role]
-
-    @property
-    def public(self) -> PublicKey:
-        """The key in the form request tokens are verified with."""
-        return PublicKey(algorithm="EdDSA", key=self.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,20 @@ class Roster:
     simulated_roots: tuple[bytes, ...] = ()
     """DER of the simulated authority's roots, one per vendor or product; development only."""
     limits: Mapping[str, int] = field(default_factory=dict)
+    oidc: tuple[OidcIssuer, ...] = ()
+    """Identity providers whose tokens may name principals."""
+    approvers: tuple[ApproverGroup, ...] = ()
+    """Groups of people that policies may ask."""
+    witness: WitnessTerms | None = None
+    """As stated; `witness_terms` is what counts."""
+    refresh: RefreshTerms | None = None
+    """Schedule by which every key's shares are renewed; None for on demand only."""
+    backup: BackupTerms | None = None
+    """Where sealed bundles go, and who can open them; None for no backup."""
+    upgrade_delay_s: int | None = None
+    """As stated; `upgrade_delay` is what counts."""
+    incarnation: int = 1
+    """The cluster's life between restores: rises by one with each."""
     cluster: bytes | None = None
     """Cluster id, from version 2 on."""
     previous: bytes | None = None
@@ -136,18 +152,28 @@ class Roster:
         fields = Fields(value, where="", error=_malformed)
         fields.constant("type", DOCUMENT_TYPE)
         version = fields.integer("version", 1)
+        slots = tuple(read_slot(item) for item in fields.each("slots", low=1, high=SLOTS_MAX))
         roster = cls(
             version=version,
             environment=Environment(fields.choice("environment", list(Environment))),
             created_at=fields.integer("created_at"),
-            slots=tuple(read_slot(item) for item in fields.each("slots", low=1, high=SLOTS_MAX)),
-            operators=tuple(_read_operator(item) for item in fields.each("operators", low=1, high=OPERATORS_MAX)),
-            quorum=_read_quorum(fields.fields("quorum")),
+            slots=slots,
+            operators=tuple(read_operator(item) for item in fields.each("operators", low=1, high=OPERATORS_MAX)),
+            quorum=read_quorum(fields.fields("quorum")),
             appraisal=fields.mapping("appraisal", high=64),
             proof_of_cloud=read_proof_of_cloud(fields.fields("proof_of_cloud")),
             diversity=read_diversity(fields),
             simulated_roots=_read_simulated_roots(fields),
             limits=_read_limits(fields),
+            oidc=read_oidc(fields),
+            approvers=read_approvers(fields),
+            witness=read_witness(fields, len(slots)),
+            refresh=read_refresh(fields),
+            backup=read_backup(fields, [entry.slot for entry in slots]),
+            upgrade_delay_s=fields.integer("upgrade_delay_s", 0, UPGRADE_DELAY_S_MAX)
+            if "upgrade_delay_s" in fields
+            else None,
+            incarnation=fields.integer("incarnation", 2, default=1),
             cluster=fields.hexadecimal("cluster", size=32) if version > 1 else None,
             previous=fields.hexadecimal("previous", size=32) if version > 1 else None,
         )
@@ -167,15 +193,7 @@ class Roster:
             "environment": str(self.environment),
             "created_at": self.created_at,
             "slots": [slot_payload(slot) for slot in self.slots],
-            "operators": [
-                {
-                    "operator": entry.operator,
-                    "name": entry.name,
-                    "key": b64url(entry.key),
-                    "roles": sorted(entry.roles),
-                }
-                for entry in self.operators
-            ],
+            "operators": [operator_payload(entry) for entry in self.operators],
             "quorum": dict(self.quorum),
             "appraisal": dict(self.appraisal),
             "proof_of_cloud": proof_of_cloud_payload(self.proof_of_cloud),
@@ -183,6 +201,21 @@ class Roster:
             "simulated_roots": [b64url(root) for root in self.simulated_roots],
             "limits": dict(self.limits),
         }
+        # Absent where not stated: a roster's digest does not change when a later version of this program adds terms.
+        if self.oidc:
+            value["oidc"] = oidc_payload(self.oidc)
+        if self.approvers:
+            value["approvers"] = approvers_payload(self.approvers)
+        if self.witness is not None:
+            value["witness"] = witness_payload(self.witness)
+        if self.refresh is not None:
+            value["refresh"] = refresh_payload(self.refresh)
+        if self.backup is not None:
+            value["backup"] = backup_payload(self.backup)
+        if self.upgrade_delay_s is not None:
+            value["upgrade_delay_s"] = self.upgrade_delay_s
+        if self.incarnation > 1:
+            value["incarnation"] = self.incarnation
         if self.version > 1:
             value["cluster"] = (self.cluster or b"").hex()
             value["previous"] = (self.previous or b"").hex()
@@ -235,8 +268,28 @@ class Roster:
         return 2 if self.environment is Environment.PRODUCTION else 1
 
     def quorum_for(self, action: str) -> int:
-        """Signatures that `action` needs.  Agents alone may be registered by one registrar in production too."""
-        return self.quorum.get(action, 1 if action == "agent" else self.quorum_default)
+        """Signatures that `action` needs."""
+        return self.quorum.get(action, 1 if action in ONE_SIGNATURE else self.quorum_default)
+
+    @property
+    def witness_terms(self) -> WitnessTerms:
+        """Witness numbers: as stated, else the default for this many slots."""
+        return self.witness or WitnessTerms.default(len(self.slots))
+
+    @property
+    def upgrade_delay(self) -> int:
+        """Seconds before newly admitted code may run: as stated, else three days in production and none elsewhere."""
+        if self.upgrade_delay_s is not None:
+            return self.upgrade_delay_s
+        return UPGRADE_DELAY_S_MIN if self.environment is Environment.PRODUCTION else 0
+
+    def approver_group(self, name: str) -> ApproverGroup | None:
+        """The group of that name, or None."""
+        return next((group for group in self.approvers if group.group == name), None)
+
+    def oidc_issuer(self, issuer: str) -> OidcIssuer | None:
+        """The provider whose tokens carry that `iss`, or None."""
+        return next((entry for entry in self.oidc if entry.issuer == issuer), None)
 
     def require_signatures(self, envelope: Envelope) -> None:
         """Check that this roster's administrators signed `envelope` in quorum; raises `roster.signatures`."""
@@ -256,6 +309,7 @@ class Roster:
             (later.previous == self.digest, "expected the digest of the roster before"),
             (later.environment is self.environment, "the environment of a cluster never changes"),
             (later.created_at >= self.created_at, "expected a later time than the roster before"),
+            (later.incarnation - self.incarnation in (0, 1), "an incarnation follows the one before"),
         )
         for holds, detail in facts:
             if not holds:
@@ -276,28 +330,6 @@ def _read_simulated_roots(fields: Fields) -> tuple[bytes, ...]:
         if not 0 < len(roots[-1]) <= CERTIFICATE_BYTES_MAX:
             fields.refuse(f"expected certificates of at most {CERTIFICATE_BYTES_MAX} bytes", "simulated_roots")
     return tuple(roots)
-
-
-def _read_operator(fields: Fields) -> OperatorEntry:
-    operator = fields.identifier("operator", "opr")
-    name = fields.text("name")
-    key = fields.base64("key", size=32)
-    try:
-        PublicKey.parse("EdDSA", key)
-    except DocumentError as error:
-        fields.refuse(error.detail, "key")
-    roles = fields.texts("roles", low=1, high=len(Role))
-    if not set(roles) <= set(Role):
-        fields.refuse(f"expected roles of {', '.join(Role)}", "roles")
-    return OperatorEntry(operator=operator, name=name, key=key, roles=frozenset(Role(role) for role in roles))
-
-
-def _read_quorum(fields: Fields) -> dict[str, int]:
-    quorum = {name: fields.integer(name, 1, OPERATORS_MAX) for name in QUORUM_ACTIONS if name in fields}
-    if "roster" not in quorum:
-        fields.refuse("required member is absent", "roster")
-    fields.done()
-    return quorum
 
 
 def _read_limits(fields: Fields) -> dict[str, int]:

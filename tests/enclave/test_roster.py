@@ -177,11 +177,14 @@ MEMBER = dict(list(POC.members.items())[:1])
         {"quorum": {"roster": 1}},
         {"quorum": {"roster": 2, "policy": 1}},
         {"quorum": {"roster": 2, "key-state": 1}},
+        {"quorum": {"roster": 2, "reshare": 1}},
+        {"upgrade_delay_s": 72 * 3600 - 1},
+        {"slots": a_production_roster().slots[:4]},
         {"proof_of_cloud": replace(POC, level=0)},
         {"proof_of_cloud": replace(POC, threshold=1)},
         {"proof_of_cloud": replace(POC, members=MEMBER, threshold=1)},
         *(
-            {"slots": (a_slot(1, url=f"tls://{host}:8443"),)}
+            {"slots": (a_slot(1, url=f"tls://{host}:8443"), *a_production_roster().slots[1:])}
             for host in (
                 "127.0.0.1",
                 "127.8.8.8",
