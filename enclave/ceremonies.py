@@ -233,6 +233,7 @@ class Ceremonies:
             transcript=transcript,
             activated_at=max(attempt.times),
             group_key=share.public_key if order.spec in GROUP_KEY_SPECS else None,
+            exportable=order.exportable,
         )
 
     def _payloads(self, attempt: _Attempt, messages: list[CeremonyMessage], number: int) -> dict[int, bytes]:

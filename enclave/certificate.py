@@ -17,7 +17,7 @@ from nacl.exceptions import BadSignatureError
 from attestation.canonical import canonical_json, parse_json
 from attestation.envelope import b64url
 from attestation.errors import CodedError, DocumentError
-from enclave.errors import PeerError
+from enclave.errors import CallerError, PeerError
 from enclave.fields import Fields
 from enclave.key_order import KeyOrder
 from enclave.key_specs import (
@@ -28,11 +28,14 @@ from enclave.key_specs import (
     SPECS,
     Custody,
     KeySpec,
+    Origin,
     Usage,
     privacy_threshold,
 )
 from enclave.signing_key import PublicKey
 from enclave.threshold.montgomery import public_key_x25519
+from enclave.threshold.p256 import PUBLIC_KEY_BYTES as P256_POINT_BYTES
+from enclave.threshold.p256 import check_point
 from enclave.wire.documents import CertificateSignature
 from enclave.wire.message import tagged
 
@@ -90,7 +93,10 @@ class KeyCertificate:
     group_key: bytes | None = None
     """Ed25519 form of an X25519 key, and the shared scalar's point of a P-256 key; else None."""
     wrapped_digest: bytes | None = None
-    """SHA-256 of an opaque secret as it is wrapped, else None."""
+    """SHA-256 of an opaque secret, or of an imported P-256 key, as it is wrapped; else None."""
+    origin: Origin = Origin.GENERATED
+    exportable: bool = False
+    """Whether a policy may allow this key to leave the nodes; fixed when the key is made."""
 
     @classmethod
     def parse(cls, body: bytes) -> KeyCertificate:
@@ -105,6 +111,10 @@ class KeyCertificate:
         fields = Fields(value, where="", error=_malformed)
         fields.constant("type", DOCUMENT_TYPE)
         spec = SPECS[fields.choice("spec", SPECS)]
+        # Absent where they say nothing unusual: one certificate has one spelling.
+        origin = Origin(fields.choice("origin", [Origin.IMPORTED])) if "origin" in fields else Origin.GENERATED
+        exportable = fields.boolean("exportable") if "exportable" in fields else False
+        is_wrapped = spec.name == OPAQUE_SECRET or (spec.name == P256 and origin is Origin.IMPORTED)
         certificate = cls(
             cluster=fields.hexadecimal("cluster", size=32),
             key=fields.identifier("key", spec.id_prefix),
@@ -116,17 +126,21 @@ class KeyCertificate:
             shares_needed=fields.integer("shares_needed", SHARES_NEEDED_MIN, NODES_MAX),
             nodes=tuple(_read_node(item, spec) for item in fields.each("nodes", low=1, high=NODES_MAX)),
             assemblers=fields.texts("assemblers", high=NODES_MAX),
-            public_key=fields.hexadecimal("public_key", size=spec.public_key_bytes),
+            public_key=fields.hexadecimal("public_key", size=_public_key_bytes(spec, origin)),
             chain_code=fields.hexadecimal("chain_code", size=32),
             policy=fields.identifier("policy", "pol"),
             epoch=fields.integer("epoch", 1),
             transcript=fields.hexadecimal("transcript", size=32),
             activated_at=fields.integer("activated_at"),
             group_key=fields.hexadecimal("group_key", size=32) if spec.name in GROUP_KEY_SPECS else None,
-            wrapped_digest=fields.hexadecimal("wrapped_digest", size=32) if spec.name == OPAQUE_SECRET else None,
+            wrapped_digest=fields.hexadecimal("wrapped_digest", size=32) if is_wrapped else None,
+            origin=origin,
+            exportable=exportable,
         )
         fields.constant("signing_quorum", certificate.signing_quorum)
         fields.constant("privacy_threshold", certificate.privacy_threshold)
+        if "exportable" in value and not exportable:
+            fields.refuse("expected true, or nothing", "exportable")
         fields.done()
         certificate._check(fields)
         return certificate
@@ -160,6 +174,10 @@ class KeyCertificate:
             value["group_key"] = self.group_key.hex()
         if self.wrapped_digest is not None:
             value["wrapped_digest"] = self.wrapped_digest.hex()
+        if self.origin is not Origin.GENERATED:
+            value["origin"] = str(self.origin)
+        if self.exportable:
+            value["exportable"] = True
         return canonical_json(value)
 
     @property
@@ -195,12 +213,16 @@ class KeyCertificate:
             fields.refuse("more shares are needed than there are nodes", "shares_needed")
         if (self.custody is Custody.RECONSTRUCT) != bool(self.assemblers):
             fields.refuse("assemblers belong to custody reconstruct, and only to it", "assemblers")
+        if self.custody is Custody.RELEASE and (self.exportable or self.origin is not Origin.GENERATED):
+            fields.refuse("secrets are neither imported nor exported", "custody")
         points = [node.public_share for node in self.nodes]
         points.append(self.public_key if self.group_key is None else self.group_key)
         if not all(_is_point(self.kind.group, point) for point in points):
             fields.refuse("expected points of the key's group", "public_key")
         if self.spec == "hpke-x25519" and self.group_key and public_key_x25519(self.group_key) != self.public_key:
             fields.refuse("public key is not the X25519 form of the group key", "group_key")
+        if self.spec == P256 and self.public_key and not _is_p256_point(self.public_key):
+            fields.refuse("expected a point of P-256", "public_key")
 
 
 def certificate_bytes(body: bytes) -> bytes:
@@ -298,6 +320,19 @@ def _read_node(fields: Fields, spec: KeySpec) -> NodeShare:
         index=fields.integer("index", 1, 255),
         public_share=fields.hexadecimal("public_share", size=spec.point_bytes),
     )
+
+
+def _public_key_bytes(spec: KeySpec, origin: Origin) -> int:
+    """A generated P-256 key's public key is found later; an imported one's is known from the start."""
+    return P256_POINT_BYTES if spec.name == P256 and origin is Origin.IMPORTED else spec.public_key_bytes
+
+
+def _is_p256_point(point: bytes) -> bool:
+    try:
+        check_point(point)
+    except CallerError:
+        return False
+    return True
 
 
 def _is_point(group: str, point: bytes) -> bool:

@@ -41,8 +41,8 @@ def with_derived_key(
     `identities` maps slot to the identity key whose evidence the caller accepted.  Raises PeerError
     (`certificate.derived-key`) if no assembler states one, or two state different ones.
     """
-    if certificate.spec != P256:
-        return certificate
+    if certificate.spec != P256 or certificate.public_key:
+        return certificate  # an imported P-256 key's certificate names its public key itself
     stated = set()
     for item in signatures:
         identity = identities.get(item.slot)

@@ -45,6 +45,8 @@ class KeyOrder:
     assemblers: tuple[str, ...]
     policy: str
     labels: Mapping[str, str]
+    exportable: bool = False
+    """Whether a policy may ever allow the key to leave the nodes."""
 
     @classmethod
     def parse(cls, body: bytes, roster: Roster) -> KeyOrder:
@@ -74,6 +76,7 @@ class KeyOrder:
             assemblers=_read_assemblers(fields, custody, nodes, roster),
             policy=check_id(fields.take("policy"), "pol"),
             labels=_read_labels(fields),
+            exportable=fields.boolean("exportable", False),
         )
         fields.done()
         return order

@@ -33,6 +33,15 @@ class Custody(StrEnum):
     RELEASE = "release"
 
 
+class Origin(StrEnum):
+    """Where a private key comes from."""
+
+    GENERATED = "generated"
+    """By the nodes: it was never in one place."""
+    IMPORTED = "imported"
+    """By a client that had the whole key once, and may have it still."""
+
+
 class Usage(StrEnum):
     """What a key may be used for."""
 

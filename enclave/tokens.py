@@ -66,6 +66,8 @@ class Act(StrEnum):
     KEYS_CREATE = "keys.create"
     KEYS_LIST = "keys.list"
     KEYS_GET = "keys.get"
+    KEYS_IMPORT = "keys.import"
+    KEYS_EXPORT = "keys.export"
     NODES_GET = "nodes.get"
     POLICIES_GET = "policies.get"
     AGENTS_LIST = "agents.list"

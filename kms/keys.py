@@ -124,6 +124,8 @@ class Key:
             "assemblers": list(certificate.assemblers),
             "epoch": certificate.epoch,
             "activated_at": certificate.activated_at,
+            "origin": str(certificate.origin),
+            "exportable": certificate.exportable,
             "public_key": certificate.public_key.hex(),
             "addresses": addresses(certificate),
             "labels": dict(self.record.labels),

@@ -72,6 +72,8 @@ class CertifiedKey:
             "assemblers": list(certificate.assemblers),
             "epoch": certificate.epoch,
             "activated_at": certificate.activated_at,
+            "origin": str(certificate.origin),
+            "exportable": certificate.exportable,
             "labels": self.informative.get("labels") or {},
             "certified_by": list(self.signers),
             "attested": self.attested,
@@ -212,7 +214,8 @@ def _compare(record: dict[str, Any], certified: CertifiedKey) -> None:
         if proven["addresses"].get(chain) != address:
             raise VerificationError(f"the {chain} address is not that of the certified key", code="verify.address")
     for name in ("key", "policy", "name", "version", "spec", "usage", "custody", "shares_needed",
-                 "signing_quorum", "privacy_threshold", "nodes", "assemblers", "epoch", "activated_at"):  # fmt: skip
+                 "signing_quorum", "privacy_threshold", "nodes", "assemblers", "epoch", "activated_at", "origin",
+                 "exportable"):  # fmt: skip
         if name in record and record[name] != proven[name]:
             raise VerificationError(f"the {name} is not the certified one", code="verify.record")
 

@@ -25,6 +25,8 @@ class KeyOrderJson(Request, frozen=True):
     nodes: list[str] | msgspec.UnsetType = msgspec.UNSET
     """All of the roster's unless given."""
     assemblers: list[str] | msgspec.UnsetType = msgspec.UNSET
+    exportable: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether a policy may ever allow the key to leave the nodes; false unless given."""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -65,6 +67,10 @@ class KeyRecordJson(Reply, frozen=True):
     assemblers: list[str]
     epoch: int
     activated_at: int
+    origin: str
+    """`generated`, or `imported`: then somebody had the whole key once."""
+    exportable: bool
+    """Whether a policy may allow the key to leave the nodes."""
     public_key: str
     """Hex."""
     addresses: dict[str, str]
