@@ -27,6 +27,7 @@ from enclave.tokens import Act, Token, parse_key_resource, verify_token
 if TYPE_CHECKING:
     from enclave.documents import PolicyDocument
     from enclave.payload.decrypt import DecryptBody
+    from enclave.payload.export import ExportBody
     from enclave.payload.sign import Payload
     from enclave.state import NodeState
     from enclave.workload import WorkloadFacts
@@ -48,7 +49,7 @@ class Judged:
 
     policy: PolicyDocument
     kind: str
-    payload: Payload | DecryptBody | WorkloadFacts
+    payload: Payload | DecryptBody | WorkloadFacts | ExportBody
 
 
 def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) -> Authorised:
@@ -120,6 +121,11 @@ def check_release_policy(node: NodeState, request: Authorised, facts: WorkloadFa
     _decide(node, request, facts.kind, facts, now)
 
 
+def check_export_policy(node: NodeState, request: Authorised, body: ExportBody, now: int) -> None:
+    """Step 4 for letting a key out; raises RefusedError (`policy.unknown`, `policy.denied`)."""
+    _decide(node, request, body.kind, body, now)
+
+
 def check_members(node: NodeState, request: Authorised, signers: list[str], now: int) -> list[int]:
     """Step 5 for a signer set: its share indices; raises CallerError or VerdictError."""
     indices = request.key.indices(signers)
@@ -170,7 +176,11 @@ def authorise_order(node: NodeState, token: str, body: bytes, now: int) -> Token
 
 
 def _decide(
-    node: NodeState, request: Authorised, kind: str, payload: Payload | DecryptBody | WorkloadFacts, now: int
+    node: NodeState,
+    request: Authorised,
+    kind: str,
+    payload: Payload | DecryptBody | WorkloadFacts | ExportBody,
+    now: int,
 ) -> None:
     certificate = request.key.certificate
     policy = node.directory.policy(certificate.policy)

@@ -14,6 +14,7 @@ from enclave.errors import RefusedError
 from enclave.fields import Fields
 from enclave.payload.decrypt import DecryptBody
 from enclave.payload.evm import EvmTransaction
+from enclave.payload.export import ExportBody
 from enclave.payload.sign import Payload
 from enclave.payload.solana import SolanaMessage
 from enclave.payload.solana_programs import ASSOCIATED_TOKEN, SYSTEM, Effect, EffectKind
@@ -60,7 +61,7 @@ class Asset:
             value["kinds"] = sorted(self.kinds)
         return value
 
-    def amount(self, kind: str, usage: str, payload: Payload | DecryptBody | WorkloadFacts) -> int:
+    def amount(self, kind: str, usage: str, payload: Payload | DecryptBody | WorkloadFacts | ExportBody) -> int:
         """Base units that a payload of policy kind `kind` takes; raises RefusedError (`budget.unreadable`)."""
         if self.kind == "requests":
             return int(self.kinds is None or kind in self.kinds)

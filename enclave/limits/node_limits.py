@@ -20,6 +20,7 @@ from enclave.limits.rates import Rates
 from enclave.limits.terms import Budget, Rate
 from enclave.limits.windows import window_of
 from enclave.payload.decrypt import DecryptBody
+from enclave.payload.export import ExportBody
 from enclave.payload.sign import Payload
 from enclave.seal import SealedStore
 from enclave.tokens import Token
@@ -54,7 +55,7 @@ class NodeLimits:
         key: KeyCertificate,
         token: Token,
         kind: str,
-        payload: Payload | DecryptBody | WorkloadFacts,
+        payload: Payload | DecryptBody | WorkloadFacts | ExportBody,
         now: int,
     ) -> Charge:
         """What the request would take; nothing is taken yet.
@@ -96,7 +97,7 @@ class NodeLimits:
         key: KeyCertificate,
         token: Token,
         kind: str,
-        payload: Payload | DecryptBody | WorkloadFacts,
+        payload: Payload | DecryptBody | WorkloadFacts | ExportBody,
         now: int,
     ) -> Iterator[Bill]:
         for budget in policy.limits.budgets:

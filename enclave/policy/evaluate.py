@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from enclave.payload.decrypt import DecryptBody
+from enclave.payload.export import ExportBody
 from enclave.payload.sign import Payload
 from enclave.policy.checks import Check, listed
 from enclave.policy.evm_leaf import EvmLeaf
@@ -27,7 +28,7 @@ class Request:
     """`agt_...` or `opr_...`: the verified issuer of the request token."""
     key: str
     kind: str
-    payload: Payload | DecryptBody | WorkloadFacts | None = None
+    payload: Payload | DecryptBody | WorkloadFacts | ExportBody | None = None
     now: int | None = None
     """Unix seconds on the deciding node's clock; without it no time condition opens anything."""
 
@@ -160,6 +161,8 @@ def _allows(rule: Rule, request: Request) -> Iterator[Check]:
                 yield Check("workload", False, "the rule names no workload")
             else:
                 yield from rule.workload.checks(payload)
+        case "export":
+            yield Check("export", rule.export, "a key leaves the nodes for good")
         case "data_key":
             yield Check("plaintext_to_gateway", rule.plaintext_to_gateway, "the gateway makes and sees the data key")
         case "digest":

@@ -25,9 +25,9 @@ RULES_MAX = 256
 OPENING_KINDS = frozenset({"decrypt", "rewrap"})
 """Kinds that open ciphertexts."""
 
-KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | OPENING_KINDS | {"data_key", "release"}
-"""What a rule can be about: payload kinds of signing (a sighash is a `digest`), decryption, and releasing secrets."""
-
+KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | OPENING_KINDS | {"data_key", "release", "export"}
+"""What a rule can be about: payload kinds of signing (a sighash is a `digest`), decryption, secrets and keys that
+leave."""
 
 PATHS_MAX = 256
 """Most path prefixes of a rule: each is compared step by step."""
@@ -58,6 +58,8 @@ class Rule:
     """Whether blind signatures over digests are allowed."""
     plaintext_to_gateway: bool
     """Whether the gateway may see a decrypted plaintext."""
+    export: bool
+    """Whether exportable keys may leave the nodes."""
 
     @property
     def denies(self) -> bool:
@@ -104,6 +106,7 @@ def _read_rule(value: Any, where: str) -> Rule:
         workload=read_workload(fields.fields("workload")) if "workload" in fields else None,
         digest=_allowed(fields, "digest", effect),
         plaintext_to_gateway=_allowed(fields, "plaintext_to_gateway", effect),
+        export=_allowed(fields, "export", effect),
     )
     fields.done()
     _check_kinds(rule, fields)
@@ -122,10 +125,13 @@ def _check_kinds(rule: Rule, fields: Fields) -> None:
         (rule.opening.contexts is not None, OPENING_KINDS, "context"),
         (rule.opening.targets is not None, {"rewrap"}, "rewrap_to"),
         (rule.workload is not None, {"release"}, "workload"),
+        (rule.export, {"export"}, "export"),
         (rule.paths is not None, KINDS_ALL - {"bitcoin_sighash"}, "paths"),
     ):
         if present and not kinds & about:
             fields.refuse(f"the rule is not about {' or '.join(sorted(kinds))}", member)
+    if rule.export and rule.agents is None:
+        fields.refuse("a rule that lets keys out names who may have them", "agents")
     if rule.workload is not None and rule.denies:
         fields.refuse("only allow rules have it", "workload")
     typed = rule.evm is not None and (rule.evm.primary_types or rule.evm.contracts is not None)

@@ -55,10 +55,15 @@ def _rule(effect: str) -> dict[str, Any]:
     }
     if effect == "allow":
         members |= {"digest": {"const": "allow"}, "plaintext_to_gateway": {"const": "allow"}}
+        members |= {"export": {"const": "allow"}}
         members |= {"opened_in_enclave": {"const": "required"}, "workload": _workload()}
     required = ["name", "effect", "kinds"] if effect == "allow" else ["name", "effect"]
     rule = _object(**members) | {"required": required}
-    return rule | {"dependentRequired": {"context": ["opened_in_enclave"]}} if effect == "allow" else rule
+    return (
+        rule | {"dependentRequired": {"context": ["opened_in_enclave"], "export": ["agents"]}}
+        if effect == "allow"
+        else rule
+    )
 
 
 def _workload() -> dict[str, Any]:
