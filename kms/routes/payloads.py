@@ -58,9 +58,24 @@ class SignBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class EvmTransactionBody(SignBody, frozen=True, tag="evm_transaction"):
-    """The nodes build and hash the transaction."""
+    """The fields of a transaction, or its unsigned encoding as 0x hex; the nodes build and hash it."""
 
-    transaction: Transaction
+    transaction: Transaction | msgspec.UnsetType = msgspec.UNSET
+    raw: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class DelegationJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The code an account is to run; chain id 0 is every chain."""
+
+    chain_id: Integer
+    address: str
+    nonce: Integer
+
+
+class Eip7702AuthorizationBody(SignBody, frozen=True, tag="eip7702_authorization"):
+    """An authorization for somebody's type 4 transaction to carry."""
+
+    authorization: DelegationJson
 
 
 class Eip191Body(SignBody, frozen=True, tag="eip191"):
@@ -100,7 +115,14 @@ class BitcoinSighashBody(SignBody, frozen=True, tag="bitcoin_sighash"):
 
 
 SignRequest = (
-    EvmTransactionBody | Eip712Body | Eip191Body | SolanaMessageBody | BitcoinSighashBody | MessageBody | DigestBody
+    EvmTransactionBody
+    | Eip712Body
+    | Eip7702AuthorizationBody
+    | Eip191Body
+    | SolanaMessageBody
+    | BitcoinSighashBody
+    | MessageBody
+    | DigestBody
 )
 
 _SIGN_REQUEST = msgspec.json.Decoder(SignRequest)

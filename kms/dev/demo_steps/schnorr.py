@@ -31,16 +31,17 @@ def key_of(address: str) -> bytes:
 
 def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
     """Whether a 64-byte signature holds under a 32-byte x-only key (BIP-340, section "Verification")."""
-    point = _lift(int.from_bytes(public_key, "big"))
+    point = lift(int.from_bytes(public_key, "big"))
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
     if point is None or len(signature) != 64 or r >= P or s >= N:
         return False
     e = int.from_bytes(tagged("BIP0340/challenge", signature[:32] + public_key + message), "big") % N
-    found = _add(_multiply(s, G), _multiply(N - e, point))
+    found = add(multiply(s, G), multiply(N - e, point))
     return found is not None and found[1] % 2 == 0 and found[0] == r
 
 
-def _lift(x: int) -> Point:
+def lift(x: int) -> Point:
+    """The point with this x and an even y, if there is one."""
     square = (pow(x, 3, P) + 7) % P
     y = pow(square, (P + 1) // 4, P)
     if x >= P or y * y % P != square:
@@ -48,7 +49,8 @@ def _lift(x: int) -> Point:
     return x, y if y % 2 == 0 else P - y
 
 
-def _add(one: Point, other: Point) -> Point:
+def add(one: Point, other: Point) -> Point:
+    """The sum; None stands for the point at infinity."""
     if one is None or other is None:
         return one or other
     if one[0] == other[0] and one[1] != other[1]:
@@ -61,10 +63,11 @@ def _add(one: Point, other: Point) -> Point:
     return x, (slope * (one[0] - x) - one[1]) % P
 
 
-def _multiply(scalar: int, point: Point) -> Point:
+def multiply(scalar: int, point: Point) -> Point:
+    """scalar * point, by double and add."""
     total: Point = None
     for bit in f"{scalar:b}":
-        total = _add(total, total)
+        total = add(total, total)
         if bit == "1":
-            total = _add(total, point)
+            total = add(total, point)
     return total
