@@ -76,6 +76,9 @@ class Act(StrEnum):
     SECRETS_PUT = "secrets.put"
     SECRETS_GET = "secrets.get"
     SECRETS_RELEASE = "secrets.release"
+    OPERATIONS_GET = "operations.get"
+    OPERATIONS_DECIDE = "operations.decide"
+    OPERATIONS_CANCEL = "operations.cancel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,7 @@ def _handler(gateway: Gateway, endpoint: Endpoint) -> Callable[[web.Request], Aw
                 body=body,
                 idempotency_key=idempotency_key,
                 call=call,
+                prefer=request.headers.get("Prefer"),
             )
         )
         return _response(answer)

@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from enclave.tokens import Act
 from kms.admission import Call, Outcome
 from kms.body import Reply
-from kms.problems import encode
+from kms.operations import OPEN, PATH, OperationJson, State, wait_of
+from kms.problems import CONTENT_TYPE, encode
 
 if TYPE_CHECKING:
     from kms.gateway import Gateway
@@ -30,6 +33,8 @@ class Context:
     idempotency_key: str | None
     call: Call | None
     """Who sends it; None where no token is needed."""
+    prefer: str | None = None
+    """The header Prefer (RFC 7240)."""
 
     @property
     def caller(self) -> Call:
@@ -102,9 +107,26 @@ async def executed(context: Context, work: Callable[[], Awaitable[Outcome]]) -> 
     """Run `work` under admission and answer with its outcome or the stored one."""
     result, replayed = await context.gateway.admissions.execute(context.caller, work)
     headers = {"Idempotent-Replayed": "true"} if replayed else {}
+    if result.status == 202:
+        return await _accepted(context, result, headers)
     if result.is_secret:
         headers["Cache-Control"] = "no-store"
     return Answer(body=result.body, status=result.status, headers=headers)
+
+
+async def _accepted(context: Context, result: Outcome, headers: dict[str, str]) -> Answer:
+    """202 with the operation's place, or with `Prefer: wait=N` what it came to within that time."""
+    operation = msgspec.json.decode(result.body, type=OperationJson).operation
+    headers["Location"] = PATH + operation
+    wait_s = wait_of(context.prefer)
+    if wait_s:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+        ended = await context.gateway.operations.wait(operation, wait_s)
+        if ended.state not in OPEN and ended.result is not None and ended.status is not None:
+            is_problem = ended.state != State.SUCCEEDED
+            kind = CONTENT_TYPE if is_problem else "application/json"
+            return Answer(body=ended.result, status=ended.status, headers=headers, content_type=kind)
+    return Answer(body=result.body, status=202, headers=headers)
 
 
 def etag(body: bytes) -> str:

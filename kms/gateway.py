@@ -24,6 +24,7 @@ from kms.fleet.running import keep_running
 from kms.fleet.sources import WatchedFiles
 from kms.keyring import Keyring
 from kms.observe import logger
+from kms.operations import Operations
 from kms.ratelimit import RateLimiter
 from kms.store.protocol import Store
 
@@ -62,6 +63,7 @@ class Gateway:
             clock=self.fleet.clock,
             monotonic=time.monotonic,
         )
+        self.operations = Operations(store, clock=self.fleet.clock)
         self.evidence_limiter = RateLimiter(per_second=10, burst=20)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -83,6 +85,7 @@ class Gateway:
         self._tasks.add(keep_running("verdicts", self._poll_verdicts))
         self._tasks.add(keep_running("catch-up", self._poll_holdings))
         self._tasks.add(keep_running("ceremonies", self._resume_ceremonies))
+        await self.operations.start()
         logger().info("gateway-started", cluster=self.roster.cluster_id.hex(), count=left, listen=self.config.port)
 
     async def close(self) -> None:
@@ -90,6 +93,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.operations.close()
         await self.relay.close()
         await self.fleet.close()
         await self.store.close()

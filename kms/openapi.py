@@ -19,6 +19,7 @@ TAGS = {
     "documents": "Signed agents and policies.",
     "keys": "Keys and their certificates.",
     "use": "Use of keys.",
+    "operations": "What is still to come of requests answered 202.",
     "audit": "The audit chain.",
     "health": "For supervisors and load balancers.",
 }

@@ -101,6 +101,8 @@ STATUS_OF_FAMILY: tuple[tuple[str, int], ...] = (
     ("nonce-guard.", 409),
     ("rate.", 503),
     ("proof-of-cloud.", 403),
+    ("operation.", 409),
+    ("approval.", 409),
     ("store.", 500),
     ("storage.", 503),
     ("channel.", 503),

@@ -20,6 +20,7 @@ from kms.routes import (
     key_state,
     keys,
     nodes,
+    operations,
     policies,
     public_key,
     registry,
@@ -38,7 +39,7 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
         agents, credentials, policies, budgets, freeze,
         keys, key, public_key, derive, key_state,
         sign, verify, encrypt, decrypt, rewrap, data_key,
-        secrets,
+        secrets, operations,
         audit, health,
     )
     for endpoint in module.ENDPOINTS

@@ -100,6 +100,30 @@ class StoredCeremony:
     finished: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredOperation:
+    """Something that outlives the request it began with (specs/operations.md)."""
+
+    operation: str
+    """`op_...`, derived from the request that began it."""
+    kind: str
+    """What it does: `approval`, or the name of a ceremony."""
+    principal: str
+    resource: str
+    state: str
+    """One of kms.operations.State."""
+    created_at: int
+    updated_at: int
+    expires_at: int
+    """Unix seconds after which it is not begun any more."""
+    details: bytes = b""
+    """What the kind needs to go on after a restart; no plaintext."""
+    status: int | None = None
+    """HTTP status of the result, once there is one."""
+    result: bytes | None = None
+    """The response or the problem; None also where it held a plaintext."""
+
+
 class Store(Protocol):
     """The dozen verbs; every engine passes tests.kms.store_contract."""
 
@@ -147,6 +171,22 @@ class Store(Protocol):
 
     async def keys(self, *, after: str, limit: int) -> list[StoredKey]:
         """Keys with ids above `after`, in the order of ids."""
+
+    async def put_operation(self, operation: StoredOperation, audit: dict[str, Any]) -> bool:
+        """Keep a new operation; False, and nothing changes, if its id is there already."""
+
+    async def change_operation(
+        self, operation: StoredOperation, *, expected: frozenset[str], audit: dict[str, Any] | None
+    ) -> bool:
+        """Replace an operation that is in one of the states `expected`; False, and nothing changes, if it is not."""
+
+    async def operation(self, operation: str) -> StoredOperation | None:
+        """One operation."""
+
+    async def operations(
+        self, *, after: str, limit: int, principal: str | None = None, states: frozenset[str] = frozenset()
+    ) -> list[StoredOperation]:
+        """Operations with ids above `after` by id, of one principal and in some states only if these are given."""
 
     async def append_audit(self, value: dict[str, Any]) -> Entry:
         """Link one more entry to the chain."""

@@ -7,10 +7,30 @@ from pathlib import Path
 
 from kms.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 2 added operations."""
 
 BUSY_TIMEOUT_MS = 5000
 """How long a reader waits for a checkpoint; the writer is alone."""
+
+OPERATIONS = """
+CREATE TABLE operations (
+  operation TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  principal TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  state TEXT NOT NULL
+    CHECK (state IN ('waiting', 'running', 'succeeded', 'failed', 'rejected', 'cancelled', 'expired')),
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  details BLOB NOT NULL,
+  status INTEGER,
+  result BLOB
+) STRICT, WITHOUT ROWID;
+CREATE INDEX operations_by_state ON operations (state, operation);
+CREATE INDEX operations_by_principal ON operations (principal, operation);
+"""
 
 TABLES = """
 CREATE TABLE requests (
@@ -60,6 +80,9 @@ CREATE TABLE audit (
 ) STRICT;
 """
 
+MIGRATIONS = {0: TABLES + OPERATIONS, 1: OPERATIONS}
+"""What brings a file of an older version (0: a new file) up to this one."""
+
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in autocommit mode with the settings durability and safety rest on."""
@@ -76,10 +99,11 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Create the tables in a new file; raises StoreError on a file of another version."""
+    """Create the tables in a new file, add what an older one lacks; raises StoreError on a newer file."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == SCHEMA_VERSION:
         return
-    if version != 0:
+    script = MIGRATIONS.get(version)
+    if script is None:
         raise StoreError(f"expected store version {SCHEMA_VERSION}, found {version}", code="store.version")
-    connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from kms.audit import Entry
 from kms.errors import StoreError
-from kms.store import audit_rows, document_rows, key_rows, request_rows
+from kms.store import audit_rows, document_rows, key_rows, operation_rows, request_rows
 from kms.store.protocol import (
     Admission,
     Admitted,
@@ -25,6 +25,7 @@ from kms.store.protocol import (
     StoredCeremony,
     StoredDocument,
     StoredKey,
+    StoredOperation,
 )
 from kms.store.schema import connect, migrate
 from kms.store.writer import GroupCommit, stop_process
@@ -128,6 +129,40 @@ class SqliteStore:
     async def keys(self, *, after: str, limit: int) -> list[StoredKey]:
         """See Store."""
         return await self._read(lambda: key_rows.page(self._reader, after, limit))
+
+    async def put_operation(self, operation: StoredOperation, audit: dict[str, Any]) -> bool:
+        """See Store."""
+
+        def work() -> bool:
+            new = operation_rows.put(self._connection, operation)
+            if new:
+                self._append(audit)
+            return new
+
+        return await self._write(work)
+
+    async def change_operation(
+        self, operation: StoredOperation, *, expected: frozenset[str], audit: dict[str, Any] | None
+    ) -> bool:
+        """See Store."""
+
+        def work() -> bool:
+            changed = operation_rows.change(self._connection, operation, expected)
+            if changed and audit is not None:
+                self._append(audit)
+            return changed
+
+        return await self._write(work)
+
+    async def operation(self, operation: str) -> StoredOperation | None:
+        """See Store."""
+        return await self._read(lambda: operation_rows.one(self._reader, operation))
+
+    async def operations(
+        self, *, after: str, limit: int, principal: str | None = None, states: frozenset[str] = frozenset()
+    ) -> list[StoredOperation]:
+        """See Store."""
+        return await self._read(lambda: operation_rows.page(self._reader, after, limit, principal, states))
 
     async def append_audit(self, value: dict[str, Any]) -> Entry:
         """See Store."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from kms.store.protocol import (
     StoredCeremony,
     StoredDocument,
     StoredKey,
+    StoredOperation,
 )
 
 Reopen = Callable[[], Awaitable[Store]]
@@ -64,6 +67,21 @@ def document(version: int, *, subject: str = "pol_a", content: bytes = b"x") -> 
 def stored_key(name: str) -> StoredKey:
     """A key record."""
     return StoredKey(key=name, name="n", spec="ed25519", usage="solana", policy="pol_a", record=b"r", created_at=1)
+
+
+def operation(name: str = "op_a", *, state: str = "waiting", principal: str = "agt_a") -> StoredOperation:
+    """An operation with everything not under test fixed."""
+    return StoredOperation(
+        operation=name,
+        kind="approval",
+        principal=principal,
+        resource="key_a/1",
+        state=state,
+        created_at=1000,
+        updated_at=1000,
+        expires_at=2000,
+        details=b"d",
+    )
 
 
 class StoreContract:
@@ -228,3 +246,41 @@ class StoreContract:
         assert found.finished
         assert await store.ceremony_for("opr_a/key:1") == found
         assert await store.ceremony_for("opr_a/key:2") is None
+
+    async def test_operation_is_kept_once(self, store: Store, reopen: Reopen) -> None:
+        """The same id again changes nothing, and what was kept survives a crash."""
+        assert await store.put_operation(operation(), {"kind": "operation"})
+        assert not await store.put_operation(operation(state="running"), {"kind": "operation"})
+        store = await reopen()
+        assert await store.operation("op_a") == operation()
+        assert await store.operation("op_b") is None
+        assert len(await store.audit(after=0, limit=10)) == 1
+
+    async def test_operation_changes_only_from_an_expected_state(self, store: Store) -> None:
+        """Of two who decide about one operation the second is told that it came late."""
+        await store.put_operation(operation(), {"kind": "operation"})
+        done = replace(operation(), state="rejected", updated_at=1001, status=409, result=b"{}", details=b"e")
+        waiting = frozenset({"waiting"})
+        assert await store.change_operation(done, expected=waiting, audit={"kind": "operation"})
+        late = replace(done, state="running")
+        assert not await store.change_operation(late, expected=waiting, audit={"kind": "operation"})
+        assert await store.operation("op_a") == done
+        assert len(await store.audit(after=0, limit=10)) == 2
+
+    async def test_operations_come_in_pages_by_principal_and_state(self, store: Store) -> None:
+        """A list holds what was asked for, by id."""
+        for name, state, principal in (
+            ("op_b", "waiting", "agt_a"),
+            ("op_a", "running", "agt_a"),
+            ("op_c", "waiting", "agt_b"),
+        ):
+            await store.put_operation(operation(name, state=state, principal=principal), {"kind": "operation"})
+
+        async def names(**asked: Any) -> list[str]:
+            return [item.operation for item in await store.operations(**{"after": "", "limit": 10} | asked)]
+
+        assert await names() == ["op_a", "op_b", "op_c"]
+        assert await names(limit=1, after="op_a") == ["op_b"]
+        assert await names(principal="agt_a") == ["op_a", "op_b"]
+        assert await names(states=frozenset({"waiting"})) == ["op_b", "op_c"]
+        assert await names(principal="agt_b", states=frozenset({"running"})) == []

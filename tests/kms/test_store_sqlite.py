@@ -12,9 +12,10 @@ import pytest
 
 from kms.errors import StoreError
 from kms.store.protocol import Store
+from kms.store.schema import TABLES
 from kms.store.sqlite import FILE_NAME, SqliteStore
 from kms.store.writer import EXIT_STORAGE
-from tests.kms.store_contract import Reopen, StoreContract, admission, settlement
+from tests.kms.store_contract import Reopen, StoreContract, admission, operation, settlement
 
 
 class TestSqliteStore(StoreContract):
@@ -63,6 +64,19 @@ async def test_store_of_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         SqliteStore(tmp_path)
     assert caught.value.code == "store.version"
+
+
+async def test_store_of_the_first_version_gains_operations(tmp_path: Path) -> None:
+    """A file written before there were operations is brought up to date and keeps what it has."""
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.executescript(f"{TABLES} PRAGMA user_version=1;")
+    connection.execute("INSERT INTO documents VALUES ('policy', 'pol_a', 1, x'00', x'01', 5)")
+    connection.commit()
+    connection.close()
+    store = SqliteStore(tmp_path)
+    assert await store.put_operation(operation(), {"kind": "operation"})
+    assert [item.subject for item in await store.documents()] == ["pol_a"]
+    await store.close()
 
 
 async def test_error_in_one_write_spares_its_neighbours(tmp_path: Path) -> None:
