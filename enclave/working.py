@@ -1,0 +1,21 @@
+"""May this node work at all now?  The one gate before every use of a share and every ceremony (specs/heartbeats.md).
+
+In order: the cluster's time is known and this clock agrees with it; the lease is held, so no other copy of
+this node works; nothing restrictive is known to be missing; the log is countersigned.  Each condition is one
+line here and refuses with its own code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from enclave.state import NodeState
+
+
+def check_working(node: NodeState, now: int) -> None:
+    """Return only if this node may use its shares at `now` (cluster time, Unix seconds).
+
+    Raises RefusedError: `clock-jump`, `clock-skew`, `lease-unclaimed`, `lease-waiting`, `lease-fenced`,
+    `lease-lost`, `versions-behind`, `log-behind`.
+    """
