@@ -16,6 +16,7 @@ from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
 from tests.ct.node_cases import node_cases, row_channels
 from tests.ct.opening_cases import opening_cases
+from tests.ct.p256_cases import p256_cases
 from tests.ct.prepared import Case, Prepared
 from tests.ct.protocol_cases import protocol_cases
 
@@ -54,6 +55,7 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     yield "ceremony_kem.CeremonyKey.open", kem_open
     yield from protocol_cases()
     yield from opening_cases()
+    yield from p256_cases()
     yield from node_cases()
     # Last: from here on the context's blinding values count as secret in everything it computes.
     yield "secp256k1.randomize", lambda: Prepared(call=SECP256K1.randomize)

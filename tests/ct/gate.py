@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.ct.openssl_counts import SECRET_FUNCTIONS
 from tests.ct.shim import build
 from tests.ct.verdict import Verdict, judge_callgrind, judge_memcheck
 
@@ -56,18 +57,20 @@ def memcheck(directory: Path, library: Path) -> Iterator[dict[str, Any]]:
 
 
 def callgrind(directory: Path, library: Path) -> dict[str, dict[str, int]]:
-    """Instructions by function and secret."""
-    command = ["valgrind", "-q", "--tool=callgrind", "--collect-atstart=no"]
-    command += [
-        f"--callgrind-out-file={directory / 'counts'}",
-        sys.executable,
-        "-m",
-        "tests.ct.callgrind",
-        str(library),
-    ]
+    """Instructions by function and secret: of single primitives, and of OpenSSL's functions on P-256 keys."""
+    by_symbol = [f"--toggle-collect={symbol}" for symbol in SECRET_FUNCTIONS]
+    return {
+        **_counts(directory / "primitives", library, "tests.ct.callgrind", ["--collect-atstart=no"]),
+        **_counts(directory / "openssl", library, "tests.ct.openssl_counts", by_symbol),
+    }
+
+
+def _counts(out: Path, library: Path, module: str, options: list[str]) -> dict[str, dict[str, int]]:
+    command = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}", *options]
+    command += [sys.executable, "-m", module, str(library)]
     subprocess.run(command, cwd=ROOT, env=os.environ | _ENVIRONMENT, check=True, timeout=TIMEOUT_S)
     counts: dict[str, dict[str, int]] = {}
-    for path in sorted(directory.glob("counts.*"), key=lambda path: int(path.suffix[1:])):
+    for path in sorted(out.parent.glob(f"{out.name}.*"), key=lambda path: int(path.suffix[1:])):
         tag, total = None, None
         for line in path.read_text().splitlines():
             if line.startswith("desc: Trigger: Client Request: "):

@@ -13,6 +13,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from enclave import secret as arena
 from enclave.secret import Secret
@@ -69,6 +70,7 @@ class Shim:
         self.library.ct_poison.argtypes = self.library.ct_declassify.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
         self.library.ct_errors.restype = ctypes.c_uint
         self.library.ct_call.argtypes = [ctypes.c_size_t, ctypes.c_void_p]
+        self.library.ct_dump.argtypes = [ctypes.c_char_p]
         self.library.ct_count.argtypes = [ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p]
         if not self.library.ct_running():
             raise SystemExit("this program measures nothing outside valgrind")
@@ -132,6 +134,8 @@ class Shim:
                     module.declassify = declassify  # type: ignore[attr-defined]
                 if getattr(module, "AESGCM", None) is AESGCM:
                     module.AESGCM = lambda key: _Aead(self, key)  # type: ignore[attr-defined]
+                if getattr(module, "load_der_private_key", None) is load_der_private_key:
+                    module.load_der_private_key = self._load_der_private_key  # type: ignore[attr-defined]
                 if isinstance(getattr(module, "_SUITE", None), hpke.Suite):
                     module._SUITE = _Suite(self, module._SUITE)  # type: ignore[attr-defined]
         original_random = Secret.random.__func__  # type: ignore[attr-defined]
@@ -142,6 +146,15 @@ class Shim:
             return secret
 
         Secret.random = classmethod(random)  # type: ignore[assignment,method-assign]
+
+    def _load_der_private_key(self, document: Any, password: None) -> Any:
+        """OpenSSL takes over: the document is public while it reads it, and secret again afterwards."""
+        self.declassify_buffer(document)
+        try:
+            return load_der_private_key(document, password)
+        finally:
+            place = (ctypes.c_char * len(document)).from_buffer(document)
+            self.library.ct_poison(ctypes.addressof(place), len(document))
 
 
 class _Library:

@@ -8,6 +8,9 @@ from tests.ct.gate import run
 from tests.ct.shim import missing
 from tests.ct.verdict import Verdict, judge_callgrind, judge_memcheck
 
+NOTHING = {"f": {"1": 0, "2": 0, "3": 0}}
+"""What callgrind counts in a library without the symbols."""
+
 RESIDUES = [{"function": "f", "errors": 2, "reason": "stated"}]
 
 
@@ -55,11 +58,11 @@ def test_memcheck_problems_are_found(lines: list[tuple[str, str, int]], complain
 
 
 def test_callgrind_wants_equal_counts_and_unequal_controls() -> None:
-    """One instruction more for one secret is a problem, and so is a control that does not differ; warm-up is free."""
+    """A difference between secrets, a control without one and a count of zero are problems; warm-up is free."""
     verdict = Verdict()
     judge_callgrind(verdict, {"f": {"warm-up": 9, "1": 5, "2": 5}, "control:c": {"1": 5, "2": 6}})
     assert (verdict.problems, len(verdict.functions), len(verdict.controls)) == ([], 1, 1)
-    for counts in ({"f": {"warm-up": 5, "1": 5, "2": 6}}, {"f": {"1": 5}}, {"control:c": {"1": 5, "2": 5}}):
+    for counts in ({"f": {"warm-up": 5, "1": 5, "2": 6}}, {"f": {"1": 5}}, {"control:c": {"1": 5, "2": 5}}, NOTHING):
         verdict = Verdict()
         judge_callgrind(verdict, counts)
         assert len(verdict.problems) == 1

@@ -75,6 +75,8 @@ def judge_callgrind(verdict: Verdict, counts: Mapping[str, Mapping[str, int]]) -
                 verdict.problems.append(f"callgrind missed {name}: the run is void")
             else:
                 verdict.controls.append(f"callgrind {name.removeprefix(CONTROL)}")
+        elif 0 in distinct:
+            verdict.problems.append(f"{name}: nothing was counted, the library has other symbols than the gate expects")
         elif len(by_secret) < 3 or len(distinct) != 1:
             verdict.problems.append(f"{name}: instruction counts differ between secrets: {distinct}")
         else:
