@@ -78,3 +78,9 @@ class DocumentError(AttestationError):
     """A JSON text or signed envelope is at fault."""
 
     code = "document.malformed"
+
+
+class ReceiptError(AttestationError):
+    """A log entry, checkpoint, proof or receipt is malformed or does not hold."""
+
+    code = "receipt.malformed"

@@ -20,6 +20,7 @@ from enclave import freezing
 from enclave.errors import CallerError, RefusedError, TokenError
 from enclave.keys import HeldKey
 from enclave.policy import Request, evaluate
+from enclave.receipts.asked import Asked
 from enclave.roster import Role
 from enclave.signing_key import PublicKey
 from enclave.tokens import Act, Token, parse_key_resource, verify_token
@@ -62,6 +63,7 @@ def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) 
     def registered(issuer: str, kid: str) -> PublicKey | None:
         return node.directory.agent_key(issuer, kid) or node.roster.operator_key(issuer, kid)
 
+    node.receipts.check_room()
     # 1
     verified = verify_token(
         token,
@@ -72,11 +74,12 @@ def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) 
         act=act,
         not_before=node.started_at,
     )
+    asked = node.receipts.asked = Asked(token=verified)
     # 2
     check_issuer(node, verified)
     # 3
     key, version = parse_key_resource(verified.resource)
-    held = node.keys.get(key, version)
+    held = asked.key = node.keys.get(key, version)
     if verified.issued_at < held.certificate.activated_at:
         raise TokenError("issued before the key became active", code="token.before-boot", hint="sign it again")
     check_key_state(node, key)
@@ -156,7 +159,9 @@ def take_attempt(node: NodeState, request: Authorised, purpose: bytes, now: int,
         node.limits.take(charge)
 
 
-def authorise_order(node: NodeState, token: str, body: bytes, now: int) -> Token:
+def authorise_order(
+    node: NodeState, token: str, body: bytes, now: int, *, act: Act = Act.KEYS_CREATE, resource: str = "*"
+) -> Token:
     """An administrator's order for a new key; raises TokenError, RefusedError (`operator.role`, `frozen.cluster`)."""
     verified = verify_token(
         token,
@@ -164,10 +169,11 @@ def authorise_order(node: NodeState, token: str, body: bytes, now: int) -> Token
         cluster=node.roster.cluster_id,
         now=now,
         keys=node.roster.operator_key,
-        act=Act.KEYS_CREATE,
-        resource="*",
+        act=act,
+        resource=resource,
         not_before=node.started_at,
     )
+    node.receipts.asked = Asked(token=verified)
     operator = node.roster.operator(verified.kid)
     if operator is None or Role.ADMIN not in operator.roles:
         raise RefusedError("creating keys needs the role admin", code="operator.role")
@@ -192,6 +198,10 @@ def _decide(
         )
     question = Request(agent=request.token.issuer, key=certificate.key, kind=kind, payload=payload, now=now)
     decision = evaluate(policy, question)
+    asked = node.receipts.asked
+    if asked is not None:
+        asked.policy, asked.policy_version, asked.rule = policy.policy, policy.version, decision.rule or ""
+        asked.payload = payload
     if not decision.allowed:
         raise RefusedError(decision.reason, code="policy.denied")
     request.judged = Judged(policy=policy, kind=kind, payload=payload)

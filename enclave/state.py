@@ -24,7 +24,10 @@ from enclave.handlers import (
     decrypt,
     documents,
     ecdsa,
+    exports,
+    imports,
     p256,
+    receipts,
     reconstruct,
     schnorr,
     secrets,
@@ -37,6 +40,8 @@ from enclave.limits.node_limits import NodeLimits
 from enclave.nonces import NoncePool
 from enclave.presentation import verifier_for
 from enclave.quotes import QuoteBudget
+from enclave.receipts.decisions import RECORDED, Journal, decided
+from enclave.receipts.log import Receipts
 from enclave.release_nonces import ReleaseNonces
 from enclave.roster import Roster
 from enclave.seal import SealedStore
@@ -80,6 +85,11 @@ HANDLERS: dict[str, Handler] = {
     "secret-put": secrets.put,
     "secret-challenge": secrets.challenge,
     "secret-release": secrets.release,
+    "import-prepare": imports.prepare,
+    "import-commit": imports.commit,
+    "export": exports.export,
+    "log-entries": receipts.entries,
+    "log-checkpoint": receipts.checkpoint,
 }
 """Every verb of enclave.wire.verbs.VERBS."""
 
@@ -122,6 +132,8 @@ class NodeState:
             roster_digest=roster.digest,
             tls_spki=tls_spki,
         )
+        self.receipts = Receipts(self.identity, store, now=now)
+        self.journal = Journal()
         self.verdicts = VerdictTable(roster=roster, verifier=verifier or verifier_for(roster))
         self.directory = Directory(store, roster)
         self.keys = KeyTable(store, slot)
@@ -145,6 +157,8 @@ class NodeState:
         handler = HANDLERS.get(verb)
         if handler is None:
             raise WireError("unknown verb", code="wire.unknown-verb")
+        if verb in RECORDED:
+            return decided(self, verb, handler, connection, request, self.tick(now))
         return handler(self, connection, request, self.tick(now))
 
     def begin_evidence(self, request: EvidenceRequest, now: int) -> tuple[list[bytes], bytes]:

@@ -50,6 +50,10 @@ CLOCK_SKEW_S_MAX = 5
 
 _ANY_AGE_S = 1 << 40
 
+Basis = tuple[Presentation, bytes, PeerStanding | None, RegistrySnapshot | None, Collateral | None]
+"""What a verdict follows from: presentation, own nonce, standing, registry, collateral; the same objects as long as
+nothing changed."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _Row:
@@ -92,6 +96,11 @@ class VerdictTable:
         """The attested keys of a slot that is trusted now; raises as `require` does."""
         self.require([slot], now, evidence_s_max=evidence_s_max)
         return self._rows[slot].presentation.identity
+
+    def basis(self, slot: str) -> Basis | None:
+        """What the verdict on a slot follows from, or None if no evidence of it was ever accepted or held."""
+        row = self._rows.get(slot)
+        return None if row is None else (row.presentation, row.nonce, row.standing, self.snapshot, self.collateral)
 
     def facts(self, slots: Iterable[str], now: int) -> list[NodeFacts]:
         """What is established of slots that are all trusted now; raises as `require` does."""

@@ -10,6 +10,7 @@ from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.group.ed25519 import ED25519
 from enclave.key_specs import OPAQUE_SECRET
 from enclave.keys import certify
+from enclave.receipts.asked import Asked
 from enclave.roster import Role
 from enclave.secret import Secret
 from enclave.secret_upload import SealedFor, SecretUpload, share_info
@@ -125,6 +126,7 @@ def _authorise_upload(node: NodeState, request: SecretPut, upload: SecretUpload,
         resource=upload.secret,
         not_before=node.started_at,
     )
+    node.receipts.asked = Asked(token=verified)
     operator = node.roster.operator(verified.kid)
     if operator is None or Role.ADMIN not in operator.roles:
         raise RefusedError("uploading secrets needs the role admin", code="operator.role")

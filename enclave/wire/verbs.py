@@ -22,7 +22,9 @@ from enclave.wire.channel import ChannelOpening, ChannelOpenRequest
 from enclave.wire.decrypt import OpenReply, OpenRequest, PartialReply, PartialRequest
 from enclave.wire.documents import Acknowledgement, CertificateRequest, CertificateSignature, ControlRequest, Holdings
 from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
+from enclave.wire.imports import ExportedShare, ExportRequest, ImportAccepted, ImportCommit, ImportPrepare
 from enclave.wire.message import Empty, Message, decode
+from enclave.wire.receipts import LogCheckpointReply, LogCheckpointRequest, LogEntriesReply, LogEntriesRequest
 from enclave.wire.reconstruct import (
     AssembleReply,
     AssembleRequest,
@@ -73,6 +75,11 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "secret-put": (SecretPut, CertificateSignature),
     "secret-challenge": (SecretChallenge, SecretNonce),
     "secret-release": (SecretRelease, ReleasedShare),
+    "import-prepare": (ImportPrepare, ImportAccepted),
+    "import-commit": (ImportCommit, CertificateSignature),
+    "export": (ExportRequest, ExportedShare),
+    "log-entries": (LogEntriesRequest, LogEntriesReply),
+    "log-checkpoint": (LogCheckpointRequest, LogCheckpointReply),
 }
 """Every verb with its request and reply type."""
 

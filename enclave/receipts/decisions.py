@@ -1,0 +1,293 @@
+"""From a handled verb to its leaf: who asked, for what, under which policy and key, with whom, and what left the node.
+
+Rules kept: a request whose token verified gets one leaf, allowed or not; what nobody signed gets none, so that
+strangers cannot fill a log; an output is committed to, never written; a refusal is logged at most three
+times per request, as often as it could have been executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attestation.errors import CodedError
+from attestation.receipts.entry import ALLOW, DENY, Decision, output_digest
+from enclave.certificate import KeyCertificate
+from enclave.ecdsa_sessions import RELEASE_ROUND
+from enclave.errors import RefusedError, StorageError, TokenError
+from enclave.ledger import Ledger
+from enclave.receipts.asked import Asked
+from enclave.tokens import key_resource
+from enclave.wire.message import Message
+
+if TYPE_CHECKING:
+    from enclave.state import NodeState
+
+SIGNERS_MAX = 64
+"""Longest signer set a leaf takes down: no roster has more slots."""
+
+ATTEMPTS_KEPT = 1024
+"""ECDSA attempts between their first round and their release: twice what can be running."""
+
+DOCUMENTS_KEPT = 4096
+"""Documents acknowledged in this boot: repeated deliveries get no second leaf."""
+
+Output = tuple[str, tuple[bytes, ...]]
+"""Scheme and parts of an output commitment."""
+
+
+class Journal:
+    """What turning verbs into leaves has to remember."""
+
+    def __init__(self) -> None:
+        self.refused = Ledger()
+        self.attempts: dict[bytes, tuple[Asked, list[str]]] = {}
+        self.documents: dict[bytes, None] = {}
+
+
+def decided(
+    node: NodeState,
+    verb: str,
+    handler: Callable[[Any, int, Any, int], Message],
+    connection: int,
+    request: Any,
+    now: int,
+) -> Message:
+    """Run `handler` and write down what came of it."""
+    receipts = node.receipts
+    receipts.asked = None
+    try:
+        reply = handler(node, connection, request, now)
+    except StorageError:
+        raise
+    except CodedError as error:
+        asked = receipts.take_asked()
+        if asked is not None:
+            _refuse(node, verb, asked, request, error.code, now)
+        raise
+    RECORDED[verb](node, verb, receipts.take_asked(), request, reply, now)
+    return reply
+
+
+def _refuse(node: NodeState, verb: str, asked: Asked, request: Any, code: str, now: int) -> None:
+    token = asked.token
+    try:
+        node.journal.refused.take(verb.encode(), token.request_id, expires_at=token.expires_at, now=now)
+        node.receipts.check_room()
+    except (TokenError, RefusedError):
+        return
+    known = {entry.slot for entry in node.roster.slots}
+    signers = [slot for slot in _signers(request)[:SIGNERS_MAX] if slot in known]
+    _write(node, verb, asked, signers, now, code=code[:64], target=_target(request, known))
+
+
+def _write(
+    node: NodeState,
+    verb: str,
+    asked: Asked,
+    signers: list[str],
+    now: int,
+    *,
+    code: str = "",
+    target: str = "",
+    subject: bytes = b"",
+    output: bytes = b"",
+) -> None:
+    receipts, token, held = node.receipts, asked.token, asked.key
+    receipts.append(
+        Decision(
+            time=now,
+            verb=verb,
+            outcome=DENY if code else ALLOW,
+            code=code,
+            request_id=token.request_id,
+            principal=token.issuer,
+            credential=token.kid,
+            resource=token.resource,
+            epoch=held.certificate.epoch if held is not None else 0,
+            certificate=hashlib.sha256(held.body).digest() if held is not None else b"",
+            policy=asked.policy,
+            policy_version=asked.policy_version,
+            rule=asked.rule,
+            members=receipts.verdicts.members(node.verdicts, signers, now),
+            target=target,
+            subject=subject,
+            output=output,
+        ).encode()
+    )
+
+
+def _signers(request: Any) -> list[str]:
+    """The slots of a signer set, whichever form the verb gives it."""
+    listed = getattr(request, "signers", None) or getattr(request, "participants", None) or []
+    return [item if isinstance(item, str) else item.slot for item in listed]
+
+
+def _target(request: Any, known: set[str]) -> str:
+    slot = getattr(request, "assembler", "")
+    return slot if slot in known else ""
+
+
+# --- one function per verb -----------------------------------------------------------------------------
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _message(asked: Asked) -> bytes:
+    """SHA-256 of what was signed: the message, or the digest that ECDSA signs."""
+    payload: Any = asked.payload
+    message = payload.message if payload.message is not None else payload.digest
+    return _digest(message)
+
+
+def _frost(_node: NodeState, asked: Asked, _request: Any, reply: Any) -> Output:
+    return "frost-ed25519", (_message(asked), reply.group_commitment, reply.share)
+
+
+def _schnorr(_node: NodeState, asked: Asked, request: Any, reply: Any) -> Output:
+    return "bip340", (_message(asked), request.aggregate_nonce, reply.share)
+
+
+def _ecdsa_start(_node: NodeState, asked: Asked, _request: Any, reply: Any) -> Output:
+    return "ecdsa-begun", (_message(asked), reply.session, reply.payload)
+
+
+def _release(_node: NodeState, asked: Asked, _request: Any, reply: Any) -> Output:
+    return "share-sealed", (_message(asked), reply.session, reply.ciphertext)
+
+
+def _assemble(_node: NodeState, asked: Asked, _request: Any, reply: Any) -> Output:
+    return "ecdsa-assembled", (_message(asked), reply.signature)
+
+
+def _p256_release(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
+    return "share-sealed", (reply.session, reply.ciphertext)
+
+
+def _partial(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
+    return "partial", (reply.partial or b"", reply.sealed or b"", reply.row or b"", reply.proof or b"")
+
+
+def _open(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
+    return "opened", (reply.sealed,)
+
+
+def _secret_release(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
+    return "secret-share", (reply.sealed,)
+
+
+_OUTPUTS: dict[str, Callable[[NodeState, Asked, Any, Any], Output]] = {
+    "sign": _frost,
+    "schnorr-sign": _schnorr,
+    "ecdsa-start": _ecdsa_start,
+    "release": _release,
+    "assemble": _assemble,
+    "p256-release": _p256_release,
+    "partial": _partial,
+    "open": _open,
+    "secret-release": _secret_release,
+}
+
+
+def _use(node: NodeState, verb: str, asked: Asked | None, request: Any, reply: Any, now: int) -> None:
+    """A use of a share by a signer set."""
+    if asked is None:
+        return
+    output = _OUTPUTS.get(verb)
+    signers = _signers(request)
+    if verb == "ecdsa-start":
+        attempts = node.journal.attempts
+        while len(attempts) >= ATTEMPTS_KEPT:
+            del attempts[next(iter(attempts))]
+        attempts[reply.session] = (asked, signers)
+    scheme, parts = output(node, asked, request, reply) if output is not None else ("", ())
+    _write(
+        node,
+        verb,
+        asked,
+        signers,
+        now,
+        target=getattr(request, "assembler", "") or getattr(asked.payload, "opener", None) or "",
+        output=output_digest(scheme, *parts) if scheme else b"",
+    )
+
+
+def _ecdsa_round(node: NodeState, _verb: str, _asked: Asked | None, request: Any, reply: Any, now: int) -> None:
+    """The last round releases this node's part of the signature."""
+    if request.round != RELEASE_ROUND:
+        return
+    begun = node.journal.attempts.pop(request.session, None)
+    if begun is not None:
+        asked, signers = begun
+        output = output_digest("ecdsa-share", _message(asked), reply.session, reply.payload)
+        _write(node, "ecdsa-release", asked, signers, now, output=output)
+
+
+def _order(node: NodeState, verb: str, asked: Asked | None, request: Any, _reply: Any, now: int) -> None:
+    """An operator's order, and who takes part."""
+    if asked is not None:
+        known = {entry.slot for entry in node.roster.slots}
+        signers = [slot for slot in _signers(request)[:SIGNERS_MAX] if slot in known]
+        _write(node, verb, asked, signers, now, subject=_digest(getattr(request, "body", b"")))
+
+
+def _commit(node: NodeState, verb: str, _asked: Asked | None, request: Any, reply: Any, now: int) -> None:
+    """A key came into force: by the participants' own signatures, no token."""
+    body = getattr(reply, "body", b"")
+    if not isinstance(body, bytes) or not body or not _is_new(node, _digest(b"commit" + body)):
+        return
+    certificate = KeyCertificate.parse(body)
+    node.receipts.append(
+        Decision(
+            time=now,
+            verb=verb,
+            outcome=ALLOW,
+            resource=key_resource(certificate.key, certificate.version),
+            epoch=certificate.epoch,
+            certificate=_digest(body),
+            policy=certificate.policy,
+            members=node.receipts.verdicts.members(node.verdicts, certificate.slots, now),
+            subject=_digest(getattr(request, "session", b"")),
+        ).encode()
+    )
+
+
+def _document(node: NodeState, verb: str, _asked: Asked | None, _request: Any, reply: Any, now: int) -> None:
+    """A signed document counts here from now on."""
+    if _is_new(node, reply.digest):
+        node.receipts.append(Decision(time=now, verb=verb, outcome=ALLOW, subject=reply.digest).encode())
+
+
+def _is_new(node: NodeState, digest: bytes) -> bool:
+    documents = node.journal.documents
+    if digest in documents:
+        return False
+    while len(documents) >= DOCUMENTS_KEPT:
+        del documents[next(iter(documents))]
+    documents[digest] = None
+    return True
+
+
+Record = Callable[["NodeState", str, "Asked | None", Any, Any, int], None]
+
+RECORDED: dict[str, Record] = {
+    "sign": _use,
+    "schnorr-sign": _use,
+    "ecdsa-start": _use,
+    "ecdsa-round": _ecdsa_round,
+    "release": _use,
+    "assemble": _use,
+    "p256-release": _use,
+    "p256-derive": _use,
+    "partial": _use,
+    "open": _use,
+    "secret-release": _use,
+    "secret-put": _order,
+    "ceremony-start": _order,
+    "ceremony-commit": _commit,
+    "control": _document,
+}
+"""The verbs that decide something, and how each becomes a leaf."""
