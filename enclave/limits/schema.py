@@ -7,9 +7,8 @@ from typing import Any
 from enclave.key_specs import NODES_MAX
 from enclave.limits.terms import BUDGETS_MAX, GUARDS, PER, RATE_MAX, RATE_WINDOW_S_MAX
 from enclave.limits.windows import WINDOWS
-from enclave.policy.rules import KINDS
-
-_CHAIN = {"type": "integer", "minimum": 1}
+from enclave.policy.assets import amount_assets
+from enclave.policy.kinds import KINDS
 
 
 def limits_schema() -> dict[str, Any]:
@@ -41,16 +40,8 @@ def limits_schema() -> dict[str, Any]:
 
 
 def _assets() -> list[dict[str, Any]]:
-    token = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
-    mint = {"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$"}
     kinds = {"type": "array", "items": {"enum": sorted(KINDS)}, "minItems": 1, "maxItems": len(KINDS)}
-    return [
-        _object(required=("kind", "chain_id"), kind={"const": "evm-native"}, chain_id=_CHAIN),
-        _object(required=("kind", "chain_id", "token"), kind={"const": "evm-token"}, chain_id=_CHAIN, token=token),
-        _object(required=("kind",), kind={"const": "lamports"}),
-        _object(required=("kind", "mint"), kind={"const": "spl-token"}, mint=mint),
-        _object(required=("kind",), kind={"const": "requests"}, kinds=kinds),
-    ]
+    return [*amount_assets(), _object(required=("kind",), kind={"const": "requests"}, kinds=kinds)]
 
 
 def _object(*, required: tuple[str, ...], **members: Any) -> dict[str, Any]:

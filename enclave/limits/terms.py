@@ -9,8 +9,8 @@ from typing import Any
 from attestation.errors import CodedError, PolicyError
 from enclave.fields import Fields
 from enclave.key_specs import NODES_MAX
-from enclave.limits.assets import Asset, read_asset
 from enclave.limits.windows import WINDOWS
+from enclave.policy.assets import Asset, read_asset
 from enclave.policy.checks import read_amount
 
 BUDGETS_MAX = 32

@@ -23,8 +23,8 @@ FILE_TYPE = "holdfast/policy-cases/v1"
 CASES_MAX = 4096
 """Most cases of one file."""
 
-EXPECTATIONS = ("allow", "deny", "refuse")
-"""`refuse` means that the body itself does not parse for the key."""
+EXPECTATIONS = ("allow", "approve", "deny", "refuse")
+"""`approve` means that people have to, `refuse` that the body itself does not parse for the key."""
 
 _AGENT = "agt_" + "a" * 26
 _KEY = "key_" + "a" * 26
@@ -77,7 +77,7 @@ def _run(policy: Policy, fields: Fields, defaults: Defaults) -> CaseResult:
     rule = fields.text("rule") if "rule" in fields else None
     code = fields.text("code") if "code" in fields else None
     if (rule is not None and expected == "refuse") or (code is not None and expected != "refuse"):
-        fields.refuse("rule belongs to allow and deny, code to refuse")
+        fields.refuse("rule belongs to allow, approve and deny, code to refuse")
     if ("sign" in fields) == ("decrypt" in fields):
         fields.refuse("expected either sign or decrypt")
     is_sign = "sign" in fields
@@ -90,7 +90,7 @@ def _run(policy: Policy, fields: Fields, defaults: Defaults) -> CaseResult:
             name=name, passed=passed, expected=code or expected, found=error.code, reason=error.detail, decision=None
         )
     decision = evaluate(policy, _request(payload, facts))
-    found = "allow" if decision.allowed else "deny"
+    found = "allow" if decision.allowed else "deny" if decision.approvals is None else "approve"
     passed = found == expected and rule in (None, decision.rule)
     wanted = expected if rule is None else f"{expected} by {rule}"
     return CaseResult(name=name, passed=passed, expected=wanted, found=found, reason=decision.reason, decision=decision)

@@ -1,4 +1,4 @@
-"""The decision: default deny, deny wins, and an explanation of every rule (specs/policy.md)."""
+"""The decision: default deny, deny wins, approvals where a rule asks for them, explained (specs/policy.md)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from enclave.payload.decrypt import DecryptBody
 from enclave.payload.export import ExportBody
 from enclave.payload.sign import Payload
+from enclave.policy.approvals_leaf import ApprovalTerms
 from enclave.policy.checks import Check, listed
 from enclave.policy.evm_leaf import EvmLeaf
 from enclave.policy.rules import EVM_KINDS, OPENING_KINDS, Policy, Rule
@@ -66,6 +67,8 @@ class Decision:
     """The rule that decided; None if none allowed it."""
     reason: str
     traces: tuple[RuleTrace, ...]
+    approvals: ApprovalTerms | None = None
+    """What people must approve before it is allowed; then `allowed` is False, and `rule` is who says so."""
 
     @property
     def explanation(self) -> list[str]:
@@ -81,6 +84,7 @@ class Decision:
             "allowed": self.allowed,
             "rule": self.rule,
             "reason": self.reason,
+            **({} if self.approvals is None else {"approvals": self.approvals.to_json()}),
             "rules": [
                 {
                     "rule": trace.rule,
@@ -100,11 +104,19 @@ def evaluate(policy: Policy | Compiled, request: Request) -> Decision:
     rules = policy.rules if isinstance(policy, Policy) else policy.compiled.rules
     traces = tuple(_trace(rule, request) for rule in rules)
     for effect in ("deny", "allow"):
-        for trace in traces:
-            if trace.effect == effect and trace.matched:
-                reason = f"rule {trace.rule} {'forbids' if effect == 'deny' else 'allows'} it"
-                return Decision(allowed=effect == "allow", rule=trace.rule, reason=reason, traces=traces)
+        for rule, trace in zip(rules, traces, strict=True):
+            if trace.effect != effect or not trace.matched:
+                continue
+            if rule.approvals is not None and rule.approvals.needed(request.kind, request.payload):
+                return _waits(rule.name, rule.approvals, traces)
+            reason = f"rule {trace.rule} {'forbids' if effect == 'deny' else 'allows'} it"
+            return Decision(allowed=effect == "allow", rule=trace.rule, reason=reason, traces=traces)
     return Decision(allowed=False, rule=None, reason=_nearest(traces), traces=traces)
+
+
+def _waits(rule: str, terms: ApprovalTerms, traces: tuple[RuleTrace, ...]) -> Decision:
+    reason = f"rule {rule} allows it with {terms.minimum} approvals of group {terms.group}"
+    return Decision(allowed=False, rule=rule, reason=reason, traces=traces, approvals=terms)
 
 
 def _nearest(traces: tuple[RuleTrace, ...]) -> str:

@@ -11,8 +11,10 @@ from enclave.errors import CallerError
 from enclave.fields import Fields
 from enclave.ids import check_id
 from enclave.payload.sign import KINDS_ALL
+from enclave.policy.approvals_leaf import ApprovalTerms, read_approvals
 from enclave.policy.checks import LIST_MAX
 from enclave.policy.evm_leaf import EvmLeaf, read_evm
+from enclave.policy.kinds import EVM_KINDS, KINDS, OPENING_KINDS, WAITING_KINDS
 from enclave.policy.opening_leaf import OpeningLeaf, read_opening
 from enclave.policy.solana_leaf import SolanaLeaf, read_solana
 from enclave.policy.times import TimeLeaf, read_time
@@ -22,18 +24,8 @@ from enclave.threshold.derive import parse_path
 RULES_MAX = 256
 """Most rules of a policy: evaluation is linear and runs on every node."""
 
-OPENING_KINDS = frozenset({"decrypt", "rewrap"})
-"""Kinds that open ciphertexts."""
-
-KINDS = (KINDS_ALL - {"bitcoin_sighash"}) | OPENING_KINDS | {"data_key", "release", "export"}
-"""What a rule can be about: payload kinds of signing (a sighash is a `digest`), decryption, secrets and keys that
-leave."""
-
 PATHS_MAX = 256
 """Most path prefixes of a rule: each is compared step by step."""
-
-EVM_KINDS = frozenset({"evm_transaction", "eip712", "eip7702_authorization"})
-"""Kinds the member `evm` is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +52,9 @@ class Rule:
     """Whether the gateway may see a decrypted plaintext."""
     export: bool
     """Whether exportable keys may leave the nodes."""
+
+    approvals: ApprovalTerms | None = None
+    """What people have to approve before the rule allows anything."""
 
     @property
     def denies(self) -> bool:
@@ -107,6 +102,7 @@ def _read_rule(value: Any, where: str) -> Rule:
         digest=_allowed(fields, "digest", effect),
         plaintext_to_gateway=_allowed(fields, "plaintext_to_gateway", effect),
         export=_allowed(fields, "export", effect),
+        approvals=read_approvals(fields.fields("approvals")) if "approvals" in fields else None,
     )
     fields.done()
     _check_kinds(rule, fields)
@@ -132,6 +128,13 @@ def _check_kinds(rule: Rule, fields: Fields) -> None:
             fields.refuse(f"the rule is not about {' or '.join(sorted(kinds))}", member)
     if rule.export and rule.agents is None:
         fields.refuse("a rule that lets keys out names who may have them", "agents")
+    if rule.approvals is not None:
+        if rule.denies:
+            fields.refuse("only allow rules have it", "approvals")
+        if not about <= WAITING_KINDS:
+            fields.refuse(f"{', '.join(sorted(about - WAITING_KINDS))} cannot wait for approvals", "approvals")
+        if rule.plaintext_to_gateway:
+            fields.refuse("what waits for approvals is never opened at the gateway", "plaintext_to_gateway")
     if rule.workload is not None and rule.denies:
         fields.refuse("only allow rules have it", "workload")
     typed = rule.evm is not None and (rule.evm.primary_types or rule.evm.contracts is not None)

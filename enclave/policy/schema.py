@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from enclave.payload.decrypt import CONTEXT_MAX
+from enclave.policy.approvals_leaf import LASTS_S_MAX, LASTS_S_MIN, MINIMUM_MAX
+from enclave.policy.assets import amount_assets
 from enclave.policy.checks import LIST_MAX
 from enclave.policy.rules import KINDS, PATHS_MAX, RULES_MAX
 from enclave.policy.times import DAYS
@@ -56,6 +58,7 @@ def _rule(effect: str) -> dict[str, Any]:
     if effect == "allow":
         members |= {"digest": {"const": "allow"}, "plaintext_to_gateway": {"const": "allow"}}
         members |= {"export": {"const": "allow"}}
+        members |= {"approvals": _approvals()}
         members |= {"opened_in_enclave": {"const": "required"}, "workload": _workload()}
     required = ["name", "effect", "kinds"] if effect == "allow" else ["name", "effect"]
     rule = _object(**members) | {"required": required}
@@ -64,6 +67,16 @@ def _rule(effect: str) -> dict[str, Any]:
         if effect == "allow"
         else rule
     )
+
+
+def _approvals() -> dict[str, Any]:
+    above = _object(asset={"oneOf": amount_assets()}, amount=_AMOUNT) | {"required": ["asset", "amount"]}
+    return _object(
+        group={"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$"},
+        minimum={"type": "integer", "minimum": 1, "maximum": MINIMUM_MAX},
+        above=above,
+        lasts_s={"type": "integer", "minimum": LASTS_S_MIN, "maximum": LASTS_S_MAX},
+    ) | {"required": ["group", "minimum"]}
 
 
 def _workload() -> dict[str, Any]:

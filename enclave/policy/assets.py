@@ -1,4 +1,4 @@
-"""What a budget counts, and how much of it one request takes.
+"""What budgets and amounts in rules count, and how much of it one request takes.
 
 Rules kept: value is what is transferred plus the most that can be paid in fees; an approval counts as a
 transfer; a payload that may move the asset in a way that cannot be read is refused, never counted as nothing.
@@ -19,7 +19,7 @@ from enclave.payload.sign import Payload
 from enclave.payload.solana import SolanaMessage
 from enclave.payload.solana_programs import ASSOCIATED_TOKEN, SYSTEM, Effect, EffectKind
 from enclave.policy.checks import read_account, read_address
-from enclave.policy.rules import KINDS
+from enclave.policy.kinds import KINDS
 from enclave.workload import WorkloadFacts
 
 ASSET_KINDS = ("evm-native", "evm-token", "lamports", "spl-token", "requests")
@@ -137,6 +137,23 @@ def read_asset(fields: Fields) -> Asset:
             fields.refuse(f"expected kinds of {', '.join(sorted(KINDS))}", "kinds")
     fields.done()
     return Asset(kind=kind, chain_id=chain_id, token=token, kinds=kinds)
+
+
+def amount_assets() -> list[dict[str, Any]]:
+    """JSON Schemas of the assets that have amounts."""
+    chain = {"type": "integer", "minimum": 1}
+    token = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
+    mint = {"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$"}
+    members: tuple[dict[str, Any], ...] = (
+        {"kind": {"const": "evm-native"}, "chain_id": chain},
+        {"kind": {"const": "evm-token"}, "chain_id": chain, "token": token},
+        {"kind": {"const": "lamports"}},
+        {"kind": {"const": "spl-token"}, "mint": mint},
+    )
+    return [
+        {"type": "object", "properties": item, "additionalProperties": False, "required": list(item)}
+        for item in members
+    ]
 
 
 def _unreadable(detail: str) -> RefusedError:
