@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from attestation.canonical import parse_json
 from attestation.errors import CodedError, DocumentError
@@ -80,6 +81,21 @@ class KeyOrder:
         )
         fields.done()
         return order
+
+    def to_json(self) -> dict[str, Any]:
+        """The order with every member written out; assemblers only where there are any."""
+        value: dict[str, Any] = {
+            "name": self.name,
+            "spec": self.spec,
+            "usage": str(self.usage),
+            "custody": str(self.custody),
+            "nodes": list(self.nodes),
+            "shares_needed": self.shares_needed,
+            "policy": self.policy,
+            "labels": dict(self.labels),
+            "exportable": self.exportable,
+        }
+        return value | ({"assemblers": list(self.assemblers)} if self.assemblers else {})
 
     @property
     def participants(self) -> dict[int, str]:

@@ -117,6 +117,10 @@ class KeyTable:
         """The keys that a policy is for."""
         return (held.certificate for held in self._keys.values() if held.certificate.policy == policy)
 
+    def certificates(self) -> Iterator[KeyCertificate]:
+        """Every active key."""
+        return (held.certificate for held in self._keys.values())
+
     def by_session(self, session: bytes) -> HeldKey | None:
         """The active key a ceremony made, if any."""
         return next((held for held in self._keys.values() if held.session == session), None)

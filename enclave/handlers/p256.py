@@ -72,7 +72,9 @@ def derive(node: NodeState, _connection: int, request: P256Derive, now: int) -> 
 
 
 def public_key_of(node: NodeState, held: HeldKey) -> bytes:
-    """The public key this assembler computed; raises RefusedError (`key.no-public-key`)."""
+    """The public key this assembler computed, or an import stated; raises RefusedError (`key.no-public-key`)."""
+    if held.certificate.public_key:
+        return held.certificate.public_key
     found = node.store.get(STORED, key_resource(held.certificate.key, held.certificate.version))
     if found is None:
         raise RefusedError("this assembler never computed the public key", code="key.no-public-key")

@@ -17,6 +17,7 @@ from enclave.channel import ShareContext
 from enclave.child_keys import child_of
 from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.handlers.p256 import public_key_of
+from enclave.imports.pending import WRAPPED
 from enclave.key_specs import P256, Custody
 from enclave.payload.sign import parse_sign_body
 from enclave.secret import Secret
@@ -103,6 +104,7 @@ def _sign(node: NodeState, authorised: Authorised, shares: dict[int, Secret], di
         key=key.key,
         version=key.version,
         digest=digest,
+        wrapped=node.store.get(WRAPPED, key.key) or b"",
     )
     return signature, 0
 

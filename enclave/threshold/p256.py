@@ -24,6 +24,7 @@ from enclave.derive import hkdf_sha256
 from enclave.errors import AbortError, CallerError
 from enclave.group.ed25519 import ED25519
 from enclave.secret import Secret
+from enclave.threshold import p256_wrap
 from enclave.threshold.reconstruct import joined
 from enclave.wire.message import tagged
 
@@ -58,25 +59,51 @@ def sign_p256(
     key: str,
     version: int,
     digest: bytes,
+    wrapped: bytes = b"",
 ) -> bytes:
     """r || s with low s over a 32-byte digest, with a nonce of RFC 6979.
 
-    Raises PeerError (`share.invalid`), AbortError (also if the derived key is not `public_key`), CallerError
+    `wrapped` is an imported key under the shared scalar; without it the key is derived from the scalar.  Raises
+    PeerError (`share.invalid`), AbortError (also if it is not the private key of `public_key`), CallerError
     (`digest.size`).
     """
     if len(digest) != DIGEST_BYTES:
         raise CallerError("expected a digest of 32 bytes", code="digest.size")
     with joined(ED25519, shares=shares, public_key=group_key, public_shares=public_shares) as scalar:
-        private = _private_key(scalar, key, version)
+        private = _unwrapped(scalar, wrapped, key, version) if wrapped else _private_key(scalar, key, version)
         if _public_bytes(private) != public_key:
-            raise AbortError("the derived key is not the one this key was stated to have")
-        der = private.sign(digest, _ALGORITHM)
-    r, s = decode_dss_signature(der)
-    signature = r.to_bytes(32, "big") + min(s, ORDER - s).to_bytes(32, "big")
+            raise AbortError("the private key is not the one this key was stated to have")
+        signature = _sign(private, digest)
     # A fault during signing would otherwise leave the enclave as a key-revealing signature.
     if not verifies(public_key, signature, digest):
         raise AbortError("signature does not verify under the key")
     return signature
+
+
+def private_of(scalar: Secret, *, key: str, version: int) -> Secret:
+    """The 32 bytes of a generated private key, for a client that exports it."""
+    for draw in range(DRAWS_MAX):
+        candidate = _candidate(scalar, key, version, draw)
+        if _load(candidate) is not None:
+            return candidate
+        candidate.wipe()
+    raise AbortError("no draw gave a private key")
+
+
+def public_of(private: Secret) -> bytes:
+    """The 33-byte compressed public key of 32 bytes; raises CallerError (`scalar.invalid`) if they are no key."""
+    loaded = _load(private) if private.size == 32 else None
+    if loaded is None:
+        raise CallerError("expected 32 bytes of a canonical non-zero scalar", code="scalar.invalid")
+    return _public_bytes(loaded)
+
+
+def sign_once(private: Secret, digest: bytes) -> bytes:
+    """r || s with low s of a whole private key, for a client that has it; raises AbortError."""
+    loaded = _load(private)
+    if loaded is None:
+        raise AbortError("not a private key")
+    return _sign(loaded, digest)
 
 
 def verifies(public_key: bytes, signature: bytes, digest: bytes) -> bool:
@@ -105,17 +132,48 @@ def check_point(public_key: bytes) -> None:
 def _private_key(scalar: Secret, key: str, version: int) -> ec.EllipticCurvePrivateKey:
     """The first draw that is a private key: OpenSSL refuses zero and what is not below the order."""
     for draw in range(DRAWS_MAX):
-        info = tagged("p256-key", key.encode(), version.to_bytes(4, "big"), draw.to_bytes(4, "big"))
-        with hkdf_sha256(scalar, salt=None, info=info) as candidate, Secret.zero(len(_PKCS8) + 32) as document:
-            ffi.memmove(document.p, _PKCS8, len(_PKCS8))
-            ffi.memmove(document.p + len(_PKCS8), candidate.p, 32)
-            try:
-                private = load_der_private_key(document.view, None)
-            except ValueError:
-                continue
-        assert isinstance(private, ec.EllipticCurvePrivateKey)
-        return private
+        with _candidate(scalar, key, version, draw) as candidate:
+            private = _load(candidate)
+        if private is not None:
+            return private
     raise AbortError("no draw gave a private key")
+
+
+def _unwrapped(scalar: Secret, wrapped: bytes, key: str, version: int) -> ec.EllipticCurvePrivateKey:
+    with p256_wrap.unwrap(scalar, wrapped, key=key, version=version) as candidate:
+        private = _load(candidate)
+    if private is None:
+        raise AbortError("what was wrapped is no private key")
+    return private
+
+
+def _candidate(scalar: Secret, key: str, version: int, draw: int) -> Secret:
+    info = tagged("p256-key", key.encode(), version.to_bytes(4, "big"), draw.to_bytes(4, "big"))
+    return hkdf_sha256(scalar, salt=None, info=info)
+
+
+def _load(candidate: Secret) -> ec.EllipticCurvePrivateKey | None:
+    """The key OpenSSL makes of 32 bytes, or None if it refuses them."""
+    with Secret.zero(len(_PKCS8) + 32) as document:
+        ffi.memmove(document.p, _PKCS8, len(_PKCS8))
+        ffi.memmove(document.p + len(_PKCS8), candidate.p, 32)
+        try:
+            private = load_der_private_key(document.view, None)
+        except ValueError:
+            return None
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    return private
+
+
+def _sign(private: ec.EllipticCurvePrivateKey, digest: bytes) -> bytes:
+    r, s = decode_dss_signature(private.sign(digest, _ALGORITHM))
+    return r.to_bytes(32, "big") + min(s, ORDER - s).to_bytes(32, "big")
+
+
+def _signed(private: ec.EllipticCurvePrivateKey, digest: bytes) -> bytes:
+    """r || s with low s and a nonce of RFC 6979."""
+    r, s = decode_dss_signature(private.sign(digest, _ALGORITHM))
+    return r.to_bytes(32, "big") + min(s, ORDER - s).to_bytes(32, "big")
 
 
 def _public_bytes(private: ec.EllipticCurvePrivateKey) -> bytes:

@@ -1,0 +1,42 @@
+"""Import of an existing key and export: prepare at every holder, commit with everybody's acceptance, seal a share."""
+
+from __future__ import annotations
+
+from enclave.wire.message import Message
+
+
+class ImportPrepare(Message, frozen=True):
+    """Hand in a key that a client split (request token over the exact body)."""
+
+    token: str
+    body: bytes
+
+
+class ImportAccepted(Message, frozen=True):
+    """A holder's word that its share is right and on disk; signed over acceptance_bytes()."""
+
+    slot: str
+    boot_counter: int
+    signature: bytes
+
+
+class ImportCommit(Message, frozen=True):
+    """Make the key usable: the acceptances of all its holders."""
+
+    transcript: bytes
+    accepted: list[ImportAccepted]
+
+
+class ExportRequest(Message, frozen=True):
+    """Ask for this node's share of an exportable key, sealed to the recipient in the body."""
+
+    token: str
+    body: bytes
+
+
+class ExportedShare(Message, frozen=True):
+    """A share that leaves for good, sealed to the recipient."""
+
+    sealed: bytes
+    wrapped: bytes
+    """An imported P-256 key under the shared scalar; empty for others."""
