@@ -106,13 +106,39 @@ def test_signatures_equal_rfc6979_vectors() -> None:
     """Deterministic low-s signatures equal the published ones, recover to their key, and verify."""
     cases = load("rfc6979/noble_ecdsa.json")["valid"]
     assert len(cases) > 2000
-    for case in cases[::4]:
+    for case in cases:
         digest, secret = bytes.fromhex(case["m"]), key(case["d"])
         signature, recovery_id = SECP256K1.ecdsa_sign_recoverable(secret, digest)
         assert signature.hex() == case["signature"]
         public = SECP256K1.base_mult(secret)
         assert SECP256K1.ecdsa_recover(signature, recovery_id, digest) == public
         assert SECP256K1.ecdsa_verify(public, signature, digest)
+
+
+def test_nonces_equal_rfc6979_vectors() -> None:
+    """The point of the published nonce is the one in the signature."""
+    cases = load("rfc6979/noble_rfc6979.json")
+    assert len(cases) == 10
+    for case in cases:
+        digest = hashlib.sha256(case["message"].encode()).digest()
+        signature, _ = SECP256K1.ecdsa_sign_recoverable(key(case["d"]), digest)
+        assert signature[:32] == SECP256K1.base_mult_public(int(case["k0"], 16))[1:]
+
+
+def test_published_refusals_are_refused() -> None:
+    """Private keys of zero and beyond the order do not sign; what is no point, number or digest does not verify."""
+    invalid = load("rfc6979/noble_ecdsa.json")["invalid"]
+    for case in invalid["sign"]:
+        with pytest.raises((AbortError, CallerError)):
+            SECP256K1.ecdsa_sign_recoverable(Secret.take(bytearray.fromhex(case["d"])), bytes.fromhex(case["m"]))
+    assert len(invalid["verify"]) == 25
+    for case in invalid["verify"]:
+        point, signature, digest = (bytes.fromhex(case[name]) for name in ("Q", "signature", "m"))
+        try:
+            accepted = SECP256K1.ecdsa_verify(point, signature, digest)
+        except CallerError:
+            accepted = False
+        assert not accepted, case["description"]
 
 
 def test_verification_equals_wycheproof() -> None:

@@ -18,7 +18,7 @@ from enclave.group import ED25519, SECP256K1
 from enclave.identity import is_signed
 from enclave.secret import Secret, declassify
 from enclave.signing_key import PublicKey
-from enclave.threshold import frost, hpke
+from enclave.threshold import frost, hpke, opening, p256
 from enclave.threshold.hpke import Aead
 from enclave.threshold.montgomery import to_montgomery
 
@@ -67,6 +67,32 @@ def test_ecdsa_tokens(name: str, algorithm: str, total: int) -> None:
         assert found == (case["result"] == "valid"), case["tcId"]
         count += 1
     assert count == total
+
+
+@pytest.mark.parametrize(("name", "total"), [("ecdsa_secp256r1_sha256_p1363", 262), ("ecdsa_secp256r1_sha256", 484)])
+def test_p256_signatures(name: str, total: int) -> None:
+    """Keys of the cluster: valid signatures verify in their low-s form and in no other, invalid ones never."""
+    low = high = count = 0
+    for group, case in cases(name):
+        raw = bytes.fromhex(group["publicKey"]["uncompressed"])
+        point, digest = bytes([2 + (raw[-1] & 1)]) + raw[1:33], hashlib.sha256(bytes.fromhex(case["msg"])).digest()
+        signature, count = bytes.fromhex(case["sig"]), count + 1
+        if not name.endswith("p1363"):
+            if case["result"] != "valid":
+                continue  # mostly about DER, which nothing here reads
+            r, s = decode_dss_signature(signature)
+            signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        expected = case["result"] == "valid"
+        s = int.from_bytes(signature[32:], "big")
+        is_low = s <= p256.ORDER // 2
+        assert p256.verifies(point, signature, digest) == (expected and is_low), case["tcId"]
+        if expected and not is_low:
+            twin = signature[:32] + (p256.ORDER - s).to_bytes(32, "big")
+            assert p256.verifies(point, twin, digest), case["tcId"]
+        low, high = low + (expected and is_low), high + (expected and not is_low)
+    assert count == total
+    assert low > 60
+    assert high > 60
 
 
 def imported(private: bytes) -> Secret:
@@ -168,16 +194,32 @@ def test_hkdf_in_the_arena() -> None:
     assert count == 86
 
 
-def test_low_s_signatures_of_the_bitcoin_file() -> None:
-    """Valid DER signatures of the low-s file verify once their numbers are written as 64 bytes, which is our form."""
+def test_hmac_in_the_arena() -> None:
+    """The key schedule's HMAC-SHA256 from secret to secret gives the published tags, cut to their length."""
     count = 0
-    for group, case in cases("ecdsa_secp256k1_sha256_bitcoin"):
+    for group, case in cases("hmac_sha256"):
+        with (
+            Secret.take(bytearray.fromhex(case["key"])) as key,
+            opening._keyed_hash(key, bytes.fromhex(case["msg"])) as tag,
+        ):
+            found = declassify(tag).hex()[: group["tagSize"] // 4]
+        assert (found == case["tag"]) == (case["result"] == "valid"), case["tcId"]
+        count += 1
+    assert count == 174
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("_bitcoin", 162, 0), ("", 96, 72)], ids=["bitcoin", "plain"])
+def test_secp256k1_signatures_in_der(name: str, low: int, high: int) -> None:
+    """Valid DER signatures verify once their numbers are written as 64 bytes, which is our form, if s is low."""
+    found = {True: 0, False: 0}
+    for group, case in cases(f"ecdsa_secp256k1_sha256{name}"):
         raw = bytes.fromhex(group["publicKey"]["uncompressed"])
         point = bytes([2 + (raw[-1] & 1)]) + raw[1:33]
         if case["result"] != "valid":
             continue
         r, s = decode_dss_signature(bytes.fromhex(case["sig"]))
-        digest = hashlib.sha256(bytes.fromhex(case["msg"])).digest()
-        assert SECP256K1.ecdsa_verify(point, r.to_bytes(32, "big") + s.to_bytes(32, "big"), digest), case["tcId"]
-        count += 1
-    assert count == 162
+        digest, is_low = hashlib.sha256(bytes.fromhex(case["msg"])).digest(), s <= SECP256K1.order // 2
+        signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        assert SECP256K1.ecdsa_verify(point, signature, digest) == is_low, case["tcId"]
+        found[is_low] += 1
+    assert (found[True], found[False]) == (low, high)
