@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from attestation.envelope import Envelope
 from attestation.errors import CodedError
+from enclave.approvals.approver import Approver, roster_approver
 from enclave.documents import (
     Agent,
     Document,
@@ -94,6 +95,11 @@ class Directory:
         if document is None:
             return None
         return next((key for key in document.keys if key.kid == kid), None)
+
+    def approver(self, approver: str) -> Approver | None:
+        """The approver's newest document, or what the roster says of them."""
+        document = self._documents.get(("approver", approver))
+        return document if isinstance(document, Approver) else roster_approver(self._roster, approver)
 
     def credentials(self, agent: str) -> Iterator[PublicKey]:
         """The keys of an agent that count now."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from attestation.canonical import canonical_json
 from attestation.envelope import Envelope, b64url, pre_authentication
 from attestation.errors import CodedError, DocumentError
+from enclave.approvals.approver import Approver, read_approver
 from enclave.errors import RefusedError
 from enclave.fields import Fields
 from enclave.limits.terms import BUDGETS_MAX, GUARDS, Limits
@@ -27,7 +28,7 @@ from enclave.signing_key import PublicKey, SigningKey
 AGENT_KEYS_MAX = 8
 """Most keys of one agent: rotation needs two, several devices a few more."""
 
-KINDS = ("agent", "policy", "key-state", "freeze", "credential")
+KINDS = ("agent", "policy", "key-state", "freeze", "credential", "approver")
 
 AgentKeys = Callable[[str], Iterable[PublicKey]]
 """The keys of an agent that count now."""
@@ -185,7 +186,7 @@ class KeyState:
         }
 
 
-Document = Agent | PolicyDocument | KeyState | Freeze | CredentialRevocation
+Document = Agent | PolicyDocument | KeyState | Freeze | CredentialRevocation | Approver
 
 
 def parse_document(envelope: bytes, roster: Roster, *, agents: AgentKeys | None = None) -> Document:
@@ -246,11 +247,11 @@ def supersedes(new: Document, held: Document | None) -> bool:
         return False
     if (new.kind, new.subject) != (held.kind, held.subject):
         raise RefusedError("documents are about different subjects", code="document.conflict")
-    if isinstance(held, Agent) and held.state == "revoked":
-        raise RefusedError("agent was revoked", code="document.revoked", hint="register it under a new id")
+    if isinstance(held, Agent | Approver) and held.state == "revoked":
+        raise RefusedError(f"{held.kind} was revoked", code="document.revoked", hint="register it under a new id")
     if isinstance(held, CredentialRevocation):
         return False  # taken back for good: another document about it says nothing new
-    if isinstance(new, Agent) and new.state == "revoked":
+    if isinstance(new, Agent | Approver) and new.state == "revoked":
         return True
     if new.sequence == held.sequence:
         raise RefusedError(f"another document holds sequence {new.sequence}", code="document.conflict")
@@ -269,7 +270,7 @@ def check_not_ahead(document: Document, now: int) -> None:
     """
     if isinstance(document, PolicyDocument | CredentialRevocation):
         return
-    if isinstance(document, Agent) and document.state == "revoked":
+    if isinstance(document, Agent | Approver) and document.state == "revoked":
         return
     if document.sequence > (now + SEQUENCE_AHEAD_S_MAX) * 1000:
         raise RefusedError(
@@ -298,7 +299,8 @@ def _check_signers(document: Document, signed: Envelope, roster: Roster) -> None
     roles = (Role.ADMIN, Role.REGISTRAR) if document.kind in ("agent", "credential") else (Role.ADMIN,)
     entitled = len(signed.signers(entry.key for entry in roster.holders(*roles)))
     # Letting a freeze go takes as many as changing the roster: whoever could outvote the freezer could replace them.
-    action = "roster" if document.kind == "freeze" else document.kind
+    # An approver stands between a policy and what it allows, so letting one in takes as many as changing the policy.
+    action = {"freeze": "roster", "approver": "policy"}.get(document.kind, document.kind)
     needed = 1 if document.restricts else roster.quorum_for(action)
     if entitled >= needed:
         return
@@ -382,4 +384,5 @@ _READERS: dict[str, _Reader] = {
     "key-state": _read_key_state,
     "freeze": read_freeze,
     "credential": read_credential,
+    "approver": read_approver,
 }

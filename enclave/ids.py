@@ -17,7 +17,7 @@ OperationId = NewType("OperationId", str)
 Slot = NewType("Slot", str)
 """A place in the roster, such as `node-1`; a node runs in it."""
 
-_ID = re.compile(r"(key|agt|opr|pol|op|sec)_[a-z2-7]{26}")
+_ID = re.compile(r"(key|agt|opr|pol|op|sec|apr)_[a-z2-7]{26}")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _MISTAKES = frozenset({"null", "undefined", "true", "false", "none", "nan"})
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from enclave.approvals.approver import Approver, roster_approver
 from enclave.documents import Agent, Document, KeyState, PolicyDocument, check_not_ahead, reread_document
 from enclave.errors import RefusedError
-from enclave.policy import Rule
 from enclave.restrictions import Freeze, credential_subject
 from enclave.roster import Role, Roster
 from enclave.signing_key import PublicKey
 from kms.store.protocol import StoredDocument
+from kms.visibility import NOBODY, Audience
 
 
 class Directory:
@@ -25,6 +26,7 @@ class Directory:
         self._operators = {entry.operator: entry for entry in roster.operators}
         self._documents: dict[tuple[str, str], Document] = {}
         self._envelopes: dict[tuple[str, str], bytes] = {}
+        self._audience: dict[str, Audience] = {}
 
     def load(self, stored: Iterable[StoredDocument]) -> None:
         """Take what the store kept; raises DocumentError if it no longer verifies under the roster."""
@@ -34,8 +36,8 @@ class Directory:
     def check(self, document: Document, now: int) -> None:
         """Raise RefusedError if `document` cannot follow what is held (a revoked agent stays revoked), or is ahead."""
         held = self._documents.get((document.kind, document.subject))
-        if isinstance(held, Agent) and held.state == "revoked" and document.digest != held.digest:
-            raise RefusedError("agent was revoked", code="document.revoked", hint="register it under a new id")
+        if isinstance(held, Agent | Approver) and held.state == "revoked" and document.digest != held.digest:
+            raise RefusedError(f"{held.kind} was revoked", code="document.revoked", hint="register it under a new id")
         if held is None or document.digest != held.digest:
             check_not_ahead(document, now)
 
@@ -43,13 +45,29 @@ class Directory:
         """Let `document` count from now on."""
         self._documents[document.kind, document.subject] = document
         self._envelopes[document.kind, document.subject] = envelope
+        if isinstance(document, PolicyDocument):
+            self._audience[document.policy] = Audience(document.compiled.rules)
 
     def credential(self, issuer: str, kid: str) -> PublicKey | None:
         """The registered key of an operator or an active agent, or None."""
         document = self._documents.get(("agent", issuer))
         if isinstance(document, Agent):
             return None if self._is_taken_back(issuer, kid) else document.key(kid)
+        if issuer.startswith("apr_"):
+            approver = self.approver(issuer)
+            return None if approver is None else approver.key(kid)
         return self.roster.operator_key(issuer, kid)
+
+    def approver(self, approver: str) -> Approver | None:
+        """An approver by id, from a document or the roster."""
+        document = self._documents.get(("approver", approver))
+        return document if isinstance(document, Approver) else roster_approver(self.roster, approver)
+
+    def approvers(self) -> Iterator[tuple[Approver, bytes]]:
+        """Every approver that has a document, with its envelope, revoked ones included."""
+        for name, document in self._documents.items():
+            if isinstance(document, Approver):
+                yield document, self._envelopes[name]
 
     def credentials(self, agent: str) -> Iterator[PublicKey]:
         """The keys of an agent that count now."""
@@ -94,28 +112,19 @@ class Directory:
         """Whether a key may be shown to a principal: to operators, and to agents its policy allows something."""
         if self.is_operator(principal):
             return True
-        found = self.policy(policy)
-        return found is not None and any(_names(rule, principal, key) for rule in found[0].compiled.rules)
+        return self._audience.get(policy, NOBODY).includes(principal, key)
 
     def may_see_policy(self, principal: str, policy: str) -> bool:
         """Whether a policy may be shown to a principal: to operators, and to agents it allows something."""
         if self.is_operator(principal):
             return True
-        found = self.policy(policy)
-        return found is not None and any(_names(rule, principal, None) for rule in found[0].compiled.rules)
+        return self._audience.get(policy, NOBODY).includes(principal, None)
 
     def newest(self) -> list[tuple[bytes, bytes]]:
         """(digest, envelope) of every document that counts, what stops something first, for nodes that were away."""
-        order = {"freeze": 0, "agent": 1, "credential": 2, "key-state": 3, "policy": 4}
+        order = {"freeze": 0, "agent": 1, "approver": 1, "credential": 2, "key-state": 3, "policy": 4}
         names = sorted(self._documents, key=lambda name: order[name[0]])
         return [(self._documents[name].digest, self._envelopes[name]) for name in names]
 
     def _is_taken_back(self, agent: str, kid: str) -> bool:
         return ("credential", credential_subject(agent, kid)) in self._documents
-
-
-def _names(rule: Rule, agent: str, key: str | None) -> bool:
-    """Whether an allow rule speaks of this agent (and key); None in a rule speaks of all."""
-    if rule.denies:
-        return False
-    return (rule.agents is None or agent in rule.agents) and (key is None or rule.keys is None or key in rule.keys)

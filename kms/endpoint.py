@@ -12,7 +12,7 @@ import msgspec
 from enclave.tokens import Act
 from kms.admission import Call, Outcome
 from kms.body import Reply
-from kms.operations import OPEN, PATH, OperationJson, State, wait_of
+from kms.operations import OPEN, PATH, State, wait_of
 from kms.problems import CONTENT_TYPE, encode
 
 if TYPE_CHECKING:
@@ -114,9 +114,17 @@ async def executed(context: Context, work: Callable[[], Awaitable[Outcome]]) -> 
     return Answer(body=result.body, status=result.status, headers=headers)
 
 
+class _Begun(msgspec.Struct):
+    """Which operation a 202 is about, if any."""
+
+    operation: str | None = None
+
+
 async def _accepted(context: Context, result: Outcome, headers: dict[str, str]) -> Answer:
     """202 with the operation's place, or with `Prefer: wait=N` what it came to within that time."""
-    operation = msgspec.json.decode(result.body, type=OperationJson).operation
+    operation = msgspec.json.decode(result.body, type=_Begun).operation
+    if operation is None:  # a document that has not reached every node is accepted, too
+        return Answer(body=result.body, status=202, headers=headers)
     headers["Location"] = PATH + operation
     wait_s = wait_of(context.prefer)
     if wait_s:

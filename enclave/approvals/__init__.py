@@ -1,0 +1,1 @@
+"""People who approve: which requests wait for them, what they sign, and when a node acts on it."""
