@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from kms.keys import Key
 from kms.store.protocol import Store
@@ -28,6 +29,22 @@ class Keyring:
         if stored is None:
             return None
         return self.put(Key.load(stored))
+
+    async def visible(self, key: str, may_see: Callable[[str], bool]) -> Key | None:
+        """One key, if `may_see(its policy)`; a hidden key takes the same steps as one that does not exist.
+
+        Every None costs one question to the store and one to `may_see`, whatever the cache holds: otherwise the time
+        would tell a hidden key that is in use from a missing one.
+        """
+        found = self._cached.get(key)
+        if found is not None and may_see(found.certificate.policy):
+            self._cached.move_to_end(key)
+            return found
+        policy = await self._store.key_policy(key)
+        if found is not None or not may_see(policy or ""):
+            return None
+        stored = await self._store.key(key)
+        return None if stored is None else self.put(Key.load(stored))
 
     async def page(self, *, after: str, limit: int) -> list[Key]:
         """Keys with ids above `after`."""

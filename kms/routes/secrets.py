@@ -18,7 +18,7 @@ from kms.errors import NotFoundError, RequestError
 from kms.fleet.secrets import hand_in, nonces_for, release
 from kms.keys import Key, KeyRecord
 from kms.routes.key import certified_now
-from kms.routes.shapes import KeyRecordJson, record_of
+from kms.routes.shapes import KeyRecordJson, known_key, record_of
 
 LISTED_MAX = 200
 """Secrets in one answer: records with certificates are about 5 KiB each."""
@@ -220,12 +220,8 @@ async def release_secret(context: Context) -> Answer:
 async def _visible(context: Context) -> Key:
     """The secret of the path for a token that names it; a hidden one and a missing one answer alike."""
     gateway = context.gateway
-    key = await gateway.keyring.get(context.params["secret"])
-    if (
-        key is None
-        or key.certificate.spec != OPAQUE_SECRET
-        or not gateway.directory.may_see(context.caller.principal, key=key.key, policy=key.certificate.policy)
-    ):
+    key = await known_key(context, context.params["secret"])
+    if key is None or key.certificate.spec != OPAQUE_SECRET:
         raise NotFoundError("no such secret, or none of yours")
     gateway.admissions.require_resource(context.caller, key.resource, key.key)
     return key

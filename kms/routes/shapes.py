@@ -92,16 +92,18 @@ def record_of(key: Key, directory: Directory) -> KeyRecordJson:
 
 async def visible_key(context: Context) -> Key:
     """The key of the path; raises NotFoundError alike for a missing one and one that is hidden from the principal."""
-    gateway = context.gateway
-    key = await gateway.keyring.get(context.params["key"])
-    if (
-        key is None
-        or key.certificate.custody is Custody.RELEASE
-        or not key.is_complete
-        or not gateway.directory.may_see(context.caller.principal, key=key.key, policy=key.certificate.policy)
-    ):
+    key = await known_key(context, context.params["key"])
+    if key is None or key.certificate.custody is Custody.RELEASE or not key.is_complete:
         raise NotFoundError("no such key, or none of yours")
     return key
+
+
+async def known_key(context: Context, key: str) -> Key | None:
+    """The key or secret of this id unless it is missing or hidden from the principal, which look and last alike."""
+    directory, principal = context.gateway.directory, context.caller.principal
+    return await context.gateway.keyring.visible(
+        key, lambda policy: directory.may_see(principal, key=key, policy=policy)
+    )
 
 
 async def usable_key(context: Context) -> Key:

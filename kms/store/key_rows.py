@@ -26,6 +26,12 @@ def key(connection: sqlite3.Connection, key_id: str) -> StoredKey | None:
     return _key(row) if row else None
 
 
+def policy(connection: sqlite3.Connection, key_id: str) -> str | None:
+    """The policy of one key; the record, whose size would show in the time it takes, is not read."""
+    row = connection.execute("SELECT policy FROM keys WHERE key = ?", (key_id,)).fetchone()
+    return row[0] if row else None
+
+
 def page(connection: sqlite3.Connection, after: str, limit: int) -> list[StoredKey]:
     """Up to `limit` keys with ids above `after`."""
     rows = connection.execute(f"SELECT {_KEY} FROM keys WHERE key > ? ORDER BY key LIMIT ?", (after, limit))  # noqa: S608

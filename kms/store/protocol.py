@@ -169,6 +169,9 @@ class Store(Protocol):
     async def key(self, key: str) -> StoredKey | None:
         """One key."""
 
+    async def key_policy(self, key: str) -> str | None:
+        """The policy of a key, which decides who may know of it; as much work if there is no such key."""
+
     async def keys(self, *, after: str, limit: int) -> list[StoredKey]:
         """Keys with ids above `after`, in the order of ids."""
 

@@ -126,6 +126,10 @@ class SqliteStore:
         """See Store."""
         return await self._read(lambda: key_rows.key(self._reader, key))
 
+    async def key_policy(self, key: str) -> str | None:
+        """See Store."""
+        return await self._read(lambda: key_rows.policy(self._reader, key))
+
     async def keys(self, *, after: str, limit: int) -> list[StoredKey]:
         """See Store."""
         return await self._read(lambda: key_rows.page(self._reader, after, limit))
