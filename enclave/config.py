@@ -16,8 +16,11 @@ from attestation.errors import CodedError, DocumentError
 from enclave.errors import CallerError
 from enclave.fields import Fields
 from enclave.logs import LEVELS
+from enclave.tee.dstack import SOCKET as DSTACK_SOCKET
 
 CONFIG_BYTES_MAX = 64 << 10
+
+TEE_KINDS = ("simulated", "tdx", "sev-snp", "nitro", "dstack")
 
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9a-z.-]+):([0-9]{1,5})")
 
@@ -34,7 +37,11 @@ class NodeConfig:
     port: int
     """0 takes any free port."""
     tee_kind: str
-    tee_socket: Path
+    """`simulated`, `tdx`, `sev-snp`, `nitro` or `dstack`."""
+    tee_socket: Path | None
+    """Of the simulated platform or the dstack guest agent."""
+    tee_sealing: bool = True
+    """False lets a simulated platform stand for one without sealing keys."""
     log_level: str = "info"
 
     @classmethod
@@ -52,19 +59,30 @@ class NodeConfig:
         base = path.parent
         host, port = _listen(fields)
         tee = fields.fields("tee")
+        kind = tee.choice("kind", TEE_KINDS)
         config = cls(
             slot=fields.label("slot"),
             data=base / fields.text("data", characters_max=4096),
             roster=base / fields.text("roster", characters_max=4096),
             host=host,
             port=port,
-            tee_kind=tee.choice("kind", ("simulated",)),
-            tee_socket=base / tee.text("socket", characters_max=4096),
+            tee_kind=kind,
+            tee_socket=_socket(tee, kind, base),
+            tee_sealing=tee.boolean("sealing", default=True) if kind == "simulated" else True,
             log_level=fields.choice("log_level", LEVELS, default="info"),
         )
         tee.done()
         fields.done()
         return config
+
+
+def _socket(tee: Fields, kind: str, base: Path) -> Path | None:
+    """Required for the simulated platform, optional for the guest agent, unknown elsewhere."""
+    if kind == "simulated":
+        return base / tee.text("socket", characters_max=4096)
+    if kind == "dstack":
+        return Path(tee.text("socket", characters_max=4096)) if "socket" in tee else DSTACK_SOCKET
+    return None
 
 
 def _listen(fields: Fields) -> tuple[str, int]:

@@ -20,17 +20,20 @@ from enclave.group import check_primitives
 from enclave.hygiene import harden_process
 from enclave.logs import new_log, place_of
 from enclave.roster import Environment, Roster
-from enclave.seal import SealedStore
 from enclave.server import NodeServer
 from enclave.state import NodeState
+from enclave.stores import open_store
 from enclave.tee import Tee
+from enclave.tee.dstack import DstackTee
+from enclave.tee.guests import SevSnpTee, TdxTee
+from enclave.tee.nitro import NitroTee
 from enclave.tee.simulated import SimulatedTee
 from enclave.tls import new_server_context
 
-STORE_FILE = "node.db"
-
 HANDSHAKE_S_MAX = 10.0
 """Seconds a TLS handshake may take."""
+
+_PLATFORMS: dict[str, Callable[[], Tee]] = {"tdx": TdxTee, "sev-snp": SevSnpTee, "nitro": NitroTee}
 
 STOP_S_MAX = 5.0
 """Seconds to close connections at a stop."""
@@ -47,7 +50,7 @@ async def serve(config: NodeConfig) -> None:
     tee = open_tee(config, roster)
     # 5
     tls, spki = new_server_context(config.slot)
-    store = SealedStore.open(config.data / STORE_FILE, cluster=roster.cluster_id, slot=config.slot, tee=tee)
+    store = open_store(config.data, roster=roster, slot=config.slot, tee=tee)
     # Rounded up: a token of this very second may have been executed before the restart.
     started_at = math.ceil(time.time())
     state = NodeState(roster=roster, slot=config.slot, store=store, tee=tee, tls_spki=spki, now=started_at, log=log)
@@ -85,13 +88,19 @@ def load_roster(config: NodeConfig) -> Roster:
 
 def open_tee(config: NodeConfig, roster: Roster) -> Tee:
     """The platform adapter; raises EnclaveError (`tee.simulated`) for a simulated platform in production."""
+    if config.tee_kind in _PLATFORMS:
+        return _PLATFORMS[config.tee_kind]()
+    if config.tee_socket is None:
+        raise AssertionError("the configuration names no socket")
+    if config.tee_kind == "dstack":
+        return DstackTee(config.tee_socket)
     if roster.environment is Environment.PRODUCTION:
         raise EnclaveError(
             "a production roster does not run on a simulated platform",
             code="tee.simulated",
             hint="use the adapter of the machine's own platform",
         )
-    return SimulatedTee(config.tee_socket)
+    return SimulatedTee(config.tee_socket, can_seal=config.tee_sealing)
 
 
 async def _until_stopped(server: NodeServer, listener: asyncio.Server, log: Callable[..., None]) -> None:

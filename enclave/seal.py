@@ -184,6 +184,11 @@ class SealedStore:
         self.commit()
         return counter
 
+    def start_boots_after(self, counter: int) -> None:
+        """Let the boots of a fresh store go on after `counter`, durably; raises StorageError."""
+        self.put("boot", "counter", counter.to_bytes(8, "big"))
+        self.commit()
+
     def close(self) -> None:
         """Close the file; uncommitted writes are dropped."""
         self._broken = True

@@ -20,6 +20,9 @@ ITEMS_MAX = 1024
 
 _BREAK = b"\xff"
 
+NULL = b"\xf6"
+"""CBOR null."""
+
 
 def decode(data: bytes) -> Any:
     """One CBOR item that fills `data`: int, bytes, str, list, dict, bool or None.
@@ -47,6 +50,11 @@ def encode_text(text: str) -> bytes:
 def encode_array_head(length: int) -> bytes:
     """The head of a CBOR array of `length` items."""
     return _head(4, length)
+
+
+def encode_map_head(length: int) -> bytes:
+    """The head of a CBOR map of `length` pairs."""
+    return _head(5, length)
 
 
 def _head(major: int, value: int) -> bytes:

@@ -27,8 +27,9 @@ def check(path: Path) -> None:
     machine show here.  Nothing is changed: the boot counter stays as it is.
     """
     from enclave.config import NodeConfig
-    from enclave.node import STORE_FILE, load_roster, open_tee
+    from enclave.node import load_roster, open_tee
     from enclave.seal import SealedStore
+    from enclave.stores import STORE_FILE
 
     try:
         config = NodeConfig.load(path)
@@ -36,7 +37,7 @@ def check(path: Path) -> None:
         tee = open_tee(config, roster)
         file = config.data / STORE_FILE
         facts = {"slot": config.slot, "cluster": roster.cluster_id.hex(), "store": file.exists()}
-        if file.exists():
+        if tee.can_seal and file.exists():
             store = SealedStore.open(file, cluster=roster.cluster_id, slot=config.slot, tee=tee)
             facts["values"] = store.verify()
             store.close()

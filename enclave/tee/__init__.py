@@ -6,7 +6,7 @@ signature; a sealing key arrives in the arena and never as `bytes`; adapters rai
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from enclave.errors import EnclaveError
 from enclave.secret import Secret
@@ -27,8 +27,19 @@ class TeeError(EnclaveError):
 class Tee(Protocol):
     """Adapter to one platform; both calls may block for as long as the platform takes."""
 
+    can_seal: bool
+    """Whether the platform gives sealing keys: without them a node keeps nothing over a restart."""
+
     def quote(self, report_data: bytes) -> bytes:
         """Evidence over `report_data` (64 bytes), made now; raises TeeError."""
 
     def sealing_key(self, label: str) -> Secret:
-        """32 bytes that only this measurement on this platform can ask for, one per label; raises TeeError."""
+        """32 bytes that only this measurement on this platform can ask for, one per label; raises TeeError.
+
+        Where `can_seal` is false: always TeeError (`tee.no-sealing-key`).
+        """
+
+
+def no_sealing_key(_label: str) -> NoReturn:
+    """What `sealing_key` does on a platform that has none."""
+    raise TeeError("this platform gives no sealing keys", code="tee.no-sealing-key")

@@ -15,7 +15,8 @@ from typing import Any
 from attestation.canonical import parse_json
 from attestation.errors import DocumentError
 from enclave.secret import Secret
-from enclave.tee import REPORT_DATA_BYTES, SEALING_KEY_BYTES, TeeError
+from enclave.tee import REPORT_DATA_BYTES, TeeError, no_sealing_key
+from enclave.tee.hex_answer import secret_from_hex
 
 TIMEOUT_S = 15.0
 """Longest wait for an answer in seconds: what real guest agents need for a quote at worst."""
@@ -23,15 +24,14 @@ TIMEOUT_S = 15.0
 ANSWER_BYTES_MAX = 1 << 20
 """Largest answer in bytes; a TDX quote with its certificates is below 32 KiB of hex."""
 
-_KEY_PREFIX = b'"key":'
-_HEX = bytes.maketrans(b"0123456789abcdef", bytes(range(16)))
-
 
 class SimulatedTee:
     """The `Tee` of a developer cluster; protects nothing."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, can_seal: bool = True) -> None:
+        """`can_seal` false stands for the platforms that give no sealing key."""
         self._path = str(path)
+        self.can_seal = can_seal
 
     def quote(self, report_data: bytes) -> bytes:
         """Evidence of the real format under the simulated root; raises TeeError."""
@@ -51,25 +51,13 @@ class SimulatedTee:
 
     def sealing_key(self, label: str) -> Secret:
         """32 bytes derived from the platform's seal secret, the measurement and `label`; raises TeeError."""
+        if not self.can_seal:
+            no_sealing_key(label)
         answer = self._ask({"op": "sealing-key", "label": label})
-        digits = bytearray(2 * SEALING_KEY_BYTES)
-        key = bytearray(SEALING_KEY_BYTES)
         try:
-            start = answer.find(b'"', answer.find(_KEY_PREFIX) + len(_KEY_PREFIX)) + 1
-            if answer.find(_KEY_PREFIX) < 0 or answer.find(b'"', start) - start != len(digits):
-                raise TeeError("platform service did not answer with a 32-byte sealing key", code="tee.answer")
-            with memoryview(answer) as source:
-                digits[:] = source[start : start + len(digits)]
-            if digits.strip(b"0123456789abcdef"):
-                raise TeeError("platform service answered with malformed hex", code="tee.answer")
-            nibbles = digits.translate(_HEX)
-            for i in range(SEALING_KEY_BYTES):
-                key[i] = nibbles[2 * i] << 4 | nibbles[2 * i + 1]
-            _zero(nibbles)
-            return Secret.take(key)
+            return secret_from_hex(answer, "key")
         finally:
-            for buffer in (answer, digits, key):
-                _zero(buffer)
+            answer[:] = bytes(len(answer))
 
     def _ask(self, request: dict[str, Any]) -> bytearray:
         """One line out, one line in; the caller wipes what it gets."""
@@ -92,7 +80,3 @@ class SimulatedTee:
             ) from None
         del answer[size:]
         return answer
-
-
-def _zero(buffer: bytearray) -> None:
-    buffer[:] = bytes(len(buffer))

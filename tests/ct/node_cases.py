@@ -24,6 +24,8 @@ class SealingKeys:
     poisoned as it is drawn.
     """
 
+    can_seal = True
+
     def quote(self, report_data: bytes) -> bytes:
         """Never asked for."""
         raise NotImplementedError

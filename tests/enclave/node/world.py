@@ -47,6 +47,8 @@ ONE_OF_ALL = DiversityTerms(accept_common=frozenset({Dimension.OPERATOR, Dimensi
 class LocalTee:
     """The platform's answers without its socket."""
 
+    can_seal = True
+
     def __init__(self, service: SimulatedPlatformService) -> None:
         self.service = service
 

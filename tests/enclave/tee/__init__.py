@@ -1,0 +1,1 @@
+"""Platform adapters against faithful stands-in of their kernel and socket interfaces."""
