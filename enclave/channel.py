@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from enclave.errors import CallerError, PeerError, RefusedError
-from enclave.identity import BootIdentity, is_signed
+from enclave.identity import BootIdentity, is_same_boot, is_signed
 from enclave.secret import Secret
 from enclave.threshold.ceremony_kem import SEALED_BYTES as SHARE_SEALED_BYTES
 from enclave.threshold.ceremony_kem import seal
@@ -211,7 +211,7 @@ class Channels:
 
     def _live(self, connection: int, receiver: Identity, now: int) -> _Outbound:
         session = self._outbound.get((connection, receiver.slot))
-        if session is None or session.receiver != receiver or now > session.expires_at:
+        if session is None or not is_same_boot(session.receiver, receiver) or now > session.expires_at:
             raise RefusedError(
                 f"no live session with this boot of {receiver.slot}",
                 code="channel.missing",
@@ -231,7 +231,7 @@ class Channels:
     def _accepted(self, name: bytes, sender: Identity, counter: int, now: int) -> _Inbound:
         """The session a message says it belongs to, if that message was not accepted before."""
         session = self._inbound.get(name)
-        if session is None or session.sender != sender or now > session.expires_at:
+        if session is None or not is_same_boot(session.sender, sender) or now > session.expires_at:
             raise RefusedError(
                 f"no live session with this boot of {sender.slot}",
                 code="channel.unknown",

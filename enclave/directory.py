@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from attestation.envelope import Envelope
 from attestation.errors import CodedError
 from enclave.approvals.approver import Approver, roster_approver
+from enclave.boots import Admission
 from enclave.documents import (
     Agent,
     Document,
@@ -21,6 +22,7 @@ from enclave.documents import (
     reread_document,
     supersedes,
 )
+from enclave.enrolment import Enrolment
 from enclave.errors import RefusedError, StorageError
 from enclave.restrictions import Freeze, Scope, credential_subject, freeze_subject
 from enclave.roster import Roster
@@ -41,6 +43,8 @@ class Directory:
         self._documents: dict[tuple[str, str], Document] = {}
         self._by_digest: dict[bytes, Document] = {}
         self._frozen_chains: set[str] = set()
+        self._restrictions: dict[tuple[str, str], int] = {}
+        self._restrictions_sum = 0
         for name, envelope in store.items("document"):
             try:
                 document = reread_document(envelope, roster)
@@ -73,6 +77,19 @@ class Directory:
         self._store.put("document", ":".join(name), envelope)
         self._hold(document)
         return document
+
+    def follow(self, roster: Roster) -> None:
+        """Verify what comes from now on under another roster; what is held was verified when it came."""
+        self._roster = roster
+
+    def enrolment(self, slot: str) -> Admission | None:
+        """The newest enrolment of a slot, if any."""
+        document = self._documents.get(("enrol", slot))
+        if not isinstance(document, Enrolment):
+            return None
+        return Admission(
+            identity_key=document.identity_key, boot_counter=document.boot_counter, sequence=document.sequence
+        )
 
     def agent(self, agent: str) -> Agent | None:
         """The agent's newest document, if any."""
@@ -123,6 +140,24 @@ class Directory:
         return frozenset(self._frozen_chains)
 
     @property
+    def restrictions(self) -> list[tuple[str, str]]:
+        """(kind, subject) of every document held that only takes power away, newest taken last."""
+        return list(self._restrictions)
+
+    @property
+    def restrictions_digest(self) -> bytes:
+        """32 bytes that are equal where the same restrictions are held, in whatever order they came."""
+        return self._restrictions_sum.to_bytes(32, "big")
+
+    def holds(self, digest: bytes) -> bool:
+        """Whether the document of that digest is held."""
+        return digest in self._by_digest
+
+    def envelope(self, name: tuple[str, str]) -> bytes | None:
+        """The signed bytes of a document by (kind, subject)."""
+        return self._store.get("document", ":".join(name))
+
+    @property
     def digests(self) -> list[bytes]:
         """Digests of everything held."""
         return list(self._by_digest)
@@ -134,6 +169,12 @@ class Directory:
             self._by_digest.pop(replaced.digest, None)
         self._documents[name] = document
         self._by_digest[document.digest] = document
+        # A sum of digests: whoever could find other documents with the same sum would still lack their signatures.
+        self._restrictions_sum -= self._restrictions.pop(name, 0)
+        if document.restricts:
+            self._restrictions[name] = int.from_bytes(document.digest, "big")
+            self._restrictions_sum += self._restrictions[name]
+        self._restrictions_sum %= 1 << 256
         if isinstance(document, Freeze) and document.scope is Scope.CHAIN and document.target is not None:
             self._frozen_chains.discard(document.target)
             if document.restricts:

@@ -17,6 +17,7 @@ from attestation.canonical import canonical_json
 from attestation.envelope import Envelope, b64url, pre_authentication
 from attestation.errors import CodedError, DocumentError
 from enclave.approvals.approver import Approver, read_approver
+from enclave.enrolment import Enrolment, read_enrolment
 from enclave.errors import RefusedError
 from enclave.fields import Fields
 from enclave.limits.terms import BUDGETS_MAX, GUARDS, Limits
@@ -28,7 +29,7 @@ from enclave.signing_key import PublicKey, SigningKey
 AGENT_KEYS_MAX = 8
 """Most keys of one agent: rotation needs two, several devices a few more."""
 
-KINDS = ("agent", "policy", "key-state", "freeze", "credential", "approver")
+KINDS = ("agent", "policy", "key-state", "freeze", "credential", "approver", "enrol")
 
 AgentKeys = Callable[[str], Iterable[PublicKey]]
 """The keys of an agent that count now."""
@@ -186,7 +187,7 @@ class KeyState:
         }
 
 
-Document = Agent | PolicyDocument | KeyState | Freeze | CredentialRevocation | Approver
+Document = Agent | PolicyDocument | KeyState | Freeze | CredentialRevocation | Approver | Enrolment
 
 
 def parse_document(envelope: bytes, roster: Roster, *, agents: AgentKeys | None = None) -> Document:
@@ -206,13 +207,11 @@ def parse_document(envelope: bytes, roster: Roster, *, agents: AgentKeys | None 
 def reread_document(envelope: bytes, roster: Roster) -> Document:
     """A document that was verified when it was taken; raises as `parse_document`.
 
-    An agent's own signature is not asked for again: its keys may have changed since, its revocations stay.
+    Signatures are not asked for again: agents' keys and the roster's operators may have changed since, and what they
+    signed stays until another document follows it.
     """
     signed = Envelope.parse(envelope)
-    document = _read(signed, roster)
-    if not isinstance(document, CredentialRevocation):
-        _check_signers(document, signed, roster)
-    return document
+    return _read(signed, roster)
 
 
 def _read(signed: Envelope, roster: Roster) -> Document:
@@ -384,5 +383,6 @@ _READERS: dict[str, _Reader] = {
     "key-state": _read_key_state,
     "freeze": read_freeze,
     "credential": read_credential,
+    "enrol": read_enrolment,
     "approver": read_approver,
 }

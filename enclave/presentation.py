@@ -2,7 +2,7 @@
 
 Used alike by nodes, clients and auditors, in this order:
 
-1. the identity names this cluster, a slot of this roster and this very roster;
+1. the identity names this cluster, a slot of this roster and this very roster, or one its reader counts as well;
 2. the verifier's own nonce is among those answered;
 3. the evidence verifies under the roster's roots (cryptography and format);
 4. its report data is the hash of identity and nonces;
@@ -14,6 +14,7 @@ Used alike by nodes, clients and auditors, in this order:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -65,13 +66,17 @@ def check_presentation(
     collateral: Collateral,
     snapshot: RegistrySnapshot,
     now: int,
+    also: Collection[bytes] = (),
 ) -> PeerStanding:
-    """Decide on one presentation at time `now` (Unix seconds).
+    """Decide on one presentation at time `now` (Unix seconds), by the rules of `roster`.
+
+    `also` are digests of further rosters of this cluster that the evidence may name: on the way from one version to
+    the next nodes change one after the other.
 
     Raises EvidenceError (`presentation.*`), any error of the verifier, or StatementError.
     """
     identity = presentation.identity
-    slot = _check_identity(identity, roster)
+    slot = _check_identity(identity, roster, also)
     if own_nonce not in presentation.nonces:
         _refuse("nonce", "evidence does not answer this verifier's nonce")
     claims = verifier.verify(presentation.evidence, collateral=collateral, now=now)
@@ -104,13 +109,13 @@ def check_presentation(
     )
 
 
-def _check_identity(identity: Identity, roster: Roster) -> SlotEntry:
+def _check_identity(identity: Identity, roster: Roster, also: Collection[bytes]) -> SlotEntry:
     if identity.cluster != roster.cluster_id:
         _refuse("cluster", "peer belongs to another cluster")
     slot = next((entry for entry in roster.slots if entry.slot == identity.slot), None)
     if slot is None:
         _refuse("slot", "peer names a slot the roster does not have")
-    if identity.roster_digest != roster.digest:
+    if identity.roster_digest != roster.digest and identity.roster_digest not in also:
         _refuse("roster", "peer runs under another roster", hint="bring both nodes to the same roster version")
     return slot
 

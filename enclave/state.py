@@ -7,15 +7,18 @@ CodedError and change nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attestation.verifier import Verifier
+from enclave.boots import BootBook, boot_proof
 from enclave.ceremonies import Ceremonies
+from enclave.ceremonies.steps import Work, completed
 from enclave.channel import Channels
 from enclave.directory import Directory
 from enclave.ecdsa_sessions import EcdsaSessions
-from enclave.errors import WireError
+from enclave.errors import StorageError, WireError
 from enclave.group.secp256k1 import POINT_BYTES
 from enclave.handlers import (
     attestation,
@@ -25,14 +28,19 @@ from enclave.handlers import (
     documents,
     ecdsa,
     exports,
+    heartbeats,
     imports,
     p256,
     receipts,
     reconstruct,
+    rosters,
     schnorr,
     secrets,
     sign,
 )
+from enclave.heartbeats.bounds import DRIFT_S_MAX, LEASE_S, boottime
+from enclave.heartbeats.exchange import Heartbeats
+from enclave.heartbeats.versions import Versions
 from enclave.identity import BootIdentity
 from enclave.keys import KeyTable
 from enclave.ledger import Ledger
@@ -44,6 +52,8 @@ from enclave.receipts.decisions import RECORDED, Journal, decided
 from enclave.receipts.log import Receipts
 from enclave.release_nonces import ReleaseNonces
 from enclave.roster import Roster
+from enclave.roster_chain import Link
+from enclave.rosters import RosterBook
 from enclave.seal import SealedStore
 from enclave.tee import Tee
 from enclave.threshold import bip340, frost
@@ -51,7 +61,7 @@ from enclave.verdicts import VerdictTable
 from enclave.wire.attestation import EvidenceRequest, Presentation
 from enclave.wire.message import Message
 
-Handler = Callable[["NodeState", int, Any, int], Message]
+Handler = Callable[["NodeState", int, Any, int], Message | Work[Any]]
 
 HANDLERS: dict[str, Handler] = {
     "status": attestation.status,
@@ -61,14 +71,25 @@ HANDLERS: dict[str, Handler] = {
     "registry": attestation.registry,
     "present": attestation.present,
     "verdicts": attestation.verdicts,
+    "heartbeat": heartbeats.give,
+    "heartbeats": heartbeats.take,
+    "forks": heartbeats.forks,
+    "clock-follow": heartbeats.follow_clock,
     "channel-open": reconstruct.channel_open,
     "channel-accept": reconstruct.channel_accept,
     "control": documents.control,
+    "roster": rosters.offer,
+    "roster-status": rosters.status,
+    "roster-activate": rosters.activate,
     "holdings": documents.holdings,
     "budgets": budgets.show,
     "ceremony-start": ceremony.start,
     "ceremony-round": ceremony.advance,
     "ceremony-commit": ceremony.commit,
+    "ceremony-abort": ceremony.abort,
+    "ceremony-discard": ceremony.discard,
+    "ceremony-standing": ceremony.standing,
+    "ceremony-proof": ceremony.proof,
     "certificate": documents.certificate,
     "nonces": sign.nonces,
     "sign": sign.sign,
@@ -105,6 +126,7 @@ class NodeState:
         self,
         *,
         roster: Roster,
+        rosters: Sequence[Link] = (),
         slot: str,
         store: SealedStore,
         tee: Tee,
@@ -112,32 +134,55 @@ class NodeState:
         now: int,
         verifier: Verifier | None = None,
         log: Callable[..., None] = _silent,
+        monotonic: Callable[[], float] = boottime,
     ) -> None:
         """Claim a boot counter, make fresh keys and load what is sealed.
 
-        `now` is the start in Unix seconds, rounded up: tokens issued before it are refused.  Raises
+        `rosters` continue `roster` to the newest of the configuration.
+        `now` is the start in Unix seconds, rounded up: tokens issued before it are refused; `monotonic` gives
+        seconds by a clock that nobody sets.  Raises
         StorageError, DocumentError (`roster.slot`).
         """
-        self.roster = roster
-        self.slot = roster.slot(slot).slot
+        self.rosters = RosterBook(store, roster, later=rosters, now=now)
+        self.roster = self.rosters.effective
+        """What decides now: the roster in force, less what a newer one held here takes away."""
+        self.slot = self.roster.slot(slot).slot
         self.store = store
         self.tee = tee
         self.log = log
         self.started_at = now
-        self._clock = now
         self.identity = BootIdentity(
             cluster=roster.cluster_id,
             slot=slot,
             boot_counter=store.next_boot(),
-            roster_digest=roster.digest,
+            roster_digest=self.rosters.active.digest,
             tls_spki=tls_spki,
         )
+        self.boot_proof = boot_proof(store, self.identity)
         self.receipts = Receipts(self.identity, store, now=now)
         self.journal = Journal()
-        self.verdicts = VerdictTable(roster=roster, verifier=verifier or verifier_for(roster))
-        self.directory = Directory(store, roster)
+        self.verdicts = VerdictTable(
+            roster=self.roster,
+            verifier=verifier or verifier_for(self.roster),
+            boots=BootBook(store),
+            counts=self.rosters.counts,
+        )
+        self.directory = Directory(store, self.roster)
+        self.verdicts.boots.enrolled = self.directory.enrolment
+        self.heartbeats = Heartbeats(
+            roster=roster,
+            identity=self.identity,
+            store=store,
+            verdicts=self.verdicts,
+            versions=Versions(roster, self.directory, self.verdicts),
+            monotonic=monotonic,
+            log_head=self.receipts.head,
+            now=now,
+        )
+        self.verdicts.is_alive = self.heartbeats.is_alive
+        self._start_settled = False
         self.keys = KeyTable(store, slot)
-        self.ceremonies = Ceremonies(self.identity, self.keys)
+        self.ceremonies = Ceremonies(self.identity, self.keys, store)
         self.channels = Channels(self.identity)
         self.ecdsa = EcdsaSessions(self.identity, self.channels)
         self.ledger = Ledger()
@@ -159,6 +204,14 @@ class NodeState:
             raise WireError("unknown verb", code="wire.unknown-verb")
         if verb in RECORDED:
             return decided(self, verb, handler, connection, request, self.tick(now))
+        reply = handler(self, connection, request, self.tick(now))
+        return reply if isinstance(reply, Message) else completed(reply)
+
+    def begin(self, connection: int, verb: str, request: Message, now: int) -> Message | Work[Message]:
+        """As `handle`, but long work comes back unstarted, to be done between other requests."""
+        handler = HANDLERS.get(verb)
+        if handler is None:
+            raise WireError("unknown verb", code="wire.unknown-verb")
         return handler(self, connection, request, self.tick(now))
 
     def begin_evidence(self, request: EvidenceRequest, now: int) -> tuple[list[bytes], bytes]:
@@ -168,6 +221,14 @@ class NodeState:
     def finish_evidence(self, nonces: list[bytes], evidence: bytes, now: int) -> Presentation:
         """Second half: the presentation around the quote."""
         return attestation.finish_evidence(self, nonces, evidence, self.tick(now))
+
+    def follow_rosters(self, now: int) -> None:
+        """Let what `rosters` holds decide from now on, everywhere in this node."""
+        self.roster = self.rosters.effective
+        self.identity.follow(self.rosters.active.digest)
+        self.verdicts.follow(self.roster, now)
+        self.directory.follow(self.roster)
+        self.limits.follow(len(self.roster.slots))
 
     def commit(self) -> None:
         """Make durable what the handled requests changed; raises StorageError, after which the node must stop."""
@@ -198,20 +259,37 @@ class NodeState:
         self.verdicts.disconnect(connection)
 
     def close(self) -> None:
-        """Wipe every secret in memory and close the store."""
+        """Wipe every secret in memory, let the next boot know that this one has ended, and close the store."""
         for connection in {*self._pools, *self._schnorr_pools}:
             self.disconnect(connection)
         self.ecdsa.wipe()
         self.ceremonies.wipe()
         self.keys.wipe()
         self.identity.wipe()
+        with contextlib.suppress(StorageError):
+            self.heartbeats.end()
         self.store.close()
 
     def tick(self, now: int) -> int:
-        """`now`, but never before what was seen: a clock set back must not revive what has expired."""
-        self._clock = max(self._clock, now)
-        self.ecdsa.expire(self._clock)
-        return self._clock
+        """The time to judge by, given this node's own clock: the cluster's, which never goes back, once it is known."""
+        time = self.heartbeats.clock.now(now)
+        self.ecdsa.expire(time)
+        self.keys.expire(time)
+        return time
+
+    def settle_start(self) -> None:
+        """Once the cluster's time is known: a node whose clock was wrong at its start takes its start from there.
+
+        Tokens older than the start may have been executed by the boot before, so the bound must not be too early;
+        what a relay can delay is added.
+        """
+        clock = self.heartbeats.clock
+        if self._start_settled or not clock.is_agreed:
+            return
+        self._start_settled = True
+        started_at = clock.started_at()
+        if abs(started_at - self.started_at) > DRIFT_S_MAX:
+            self.started_at = started_at + int(LEASE_S)
 
     def _schnorr_commit(self) -> tuple[bip340.NoncePair, bytes, bytes]:
         pair, public = self._schnorr_nonces.commit()

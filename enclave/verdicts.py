@@ -2,25 +2,27 @@
 
 Rules kept (specs/node.md section 3): only evidence over a nonce of this node counts, and each nonce once;
 a registry snapshot or collateral is never replaced by an older one; every change of either judges all
-evidence again; a slot's boot counter never goes back and one boot has one identity key; what cannot be
-judged is `attestation-unavailable`, never trusted.
+evidence again; which boot of a slot counts is told by enclave.boots; what cannot be judged
+is `attestation-unavailable`, never trusted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from attestation.collateral import Collateral
 from attestation.collateral_origin import vouched
-from attestation.errors import CodedError, CollateralError, CollateralMissingError
+from attestation.errors import CodedError, CollateralError, CollateralMissingError, StatementError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.verifier import Verifier
+from enclave.boots import BootBook
 from enclave.diversity import NodeFacts
 from enclave.errors import CallerError, RefusedError, VerdictError
 from enclave.identity import PURPOSE
-from enclave.presentation import PeerStanding, check_presentation
+from enclave.presentation import PeerStanding, check_presentation, verifier_for
 from enclave.roster import Roster
 from enclave.wire.attestation import Identity, PeerVerdict, Presentation
 
@@ -70,13 +72,41 @@ class _Row:
 class VerdictTable:
     """Challenges, evidence, and who is trusted now."""
 
-    def __init__(self, *, roster: Roster, verifier: Verifier) -> None:
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        verifier: Verifier,
+        boots: BootBook | None = None,
+        counts: Callable[[bytes, int], bool] | None = None,
+    ) -> None:
+        """`counts` tells whether evidence may name a roster digest at a time; without it only `roster`'s."""
         self._roster = roster
         self.verifier = verifier
+        self.boots = boots or BootBook()
+        self._counts = counts or (lambda digest, _now: digest == self._roster.digest)
         self._nonces: dict[int, dict[bytes, int]] = {}
         self._rows: dict[str, _Row] = {}
         self.collateral: Collateral | None = None
         self.snapshot: RegistrySnapshot | None = None
+        self._floor: RegistrySnapshot | None = None
+        """A snapshot that the present registry terms do not verify: it still forbids older ones."""
+        self.is_alive: Callable[[Identity], bool] = lambda identity: True  # noqa: ARG005  set by the node
+        """Whether a heartbeat of that boot is at most ten seconds old (enclave.heartbeats)."""
+
+    def follow(self, roster: Roster, now: int) -> None:
+        """Judge everything by another roster from now on."""
+        before, self._roster = self._roster, roster
+        if before.simulated_roots != roster.simulated_roots:
+            self.verifier = verifier_for(roster)
+        if before.proof_of_cloud != roster.proof_of_cloud and self.snapshot is not None:
+            held, self.snapshot = self.snapshot, None
+            # Nothing of another registry's numbers can be compared with; while one member stays, it can.
+            stays = set(before.proof_of_cloud.members.values()) & set(roster.proof_of_cloud.members.values())
+            self._floor = held if stays else None
+            with contextlib.suppress(StatementError):
+                self.snapshot = self._verified(bytes(held.encode()), now, _ANY_AGE_S)
+        self._judge_all(now)
 
     # --- operations look here ------------------------------------------------------------------------
 
@@ -91,6 +121,8 @@ class VerdictTable:
             result, reason = self._current(slot, now, evidence_s_max)
             if result != TRUSTED:
                 raise VerdictError(f"{slot}: {reason}", code=result, hint=_HINTS[result])
+            if not self.is_alive(self._rows[slot].presentation.identity):
+                raise VerdictError(f"{slot}: no heartbeat of it within 10 s", code=STALE, hint="relay heartbeats")
 
     def identity(self, slot: str, now: int, *, evidence_s_max: int = EVIDENCE_S_MAX) -> Identity:
         """The attested keys of a slot that is trusted now; raises as `require` does."""
@@ -101,6 +133,11 @@ class VerdictTable:
         """What the verdict on a slot follows from, or None if no evidence of it was ever accepted or held."""
         row = self._rows.get(slot)
         return None if row is None else (row.presentation, row.nonce, row.standing, self.snapshot, self.collateral)
+
+    def attested(self, slot: str, now: int) -> Identity | None:
+        """The keys of a slot whose evidence counts now, heard of lately or not; None for any other."""
+        result, _ = self._current(slot, now, EVIDENCE_S_MAX)
+        return self._rows[slot].presentation.identity if result == TRUSTED else None
 
     def facts(self, slots: Iterable[str], now: int) -> list[NodeFacts]:
         """What is established of slots that are all trusted now; raises as `require` does."""
@@ -121,6 +158,7 @@ class VerdictTable:
             reason=reason,
             platform_id=str(standing.platform_id) if standing is not None else "",
             valid_until=min(standing.valid_until, row.received_at + EVIDENCE_S_MAX) if row and standing else 0,
+            alive=row is not None and self.is_alive(row.presentation.identity),
         )
 
     # --- evidence ------------------------------------------------------------------------------------
@@ -149,10 +187,16 @@ class VerdictTable:
         identity = presentation.identity
         held = self._rows.get(identity.slot)
         row = _Row(presentation=presentation, nonce=nonce, received_at=now)
-        refusal = _continuity(held.presentation.identity if held is not None and held.proven else None, identity)
+        refusal = _purpose(identity) or self.boots.refusal(identity)
         if refusal is not None:
             return _refused(identity, refusal)
         self._appraise(row, now, self.collateral)
+        if row.proven and row.standing is not None:
+            named = self._roster.slot(identity.slot).measurements
+            registers = {name: row.standing.claims.measurements[name] for name in named}
+            refusal = self.boots.admit(presentation, registers)
+            if refusal is not None:
+                return _refused(identity, refusal)
         known = {entry.slot for entry in self._roster.slots}
         if identity.slot in known and (row.proven or held is None or not held.proven):
             self._rows[identity.slot] = row
@@ -227,7 +271,7 @@ class VerdictTable:
             terms.freshness_key,
             now,
             age_s_max,
-            previous=self.snapshot,
+            previous=self.snapshot or self._floor,
         )
 
     def _current(self, slot: str, now: int, evidence_s_max: int) -> tuple[str, str]:
@@ -240,6 +284,8 @@ class VerdictTable:
             return UNAVAILABLE, "no registry snapshot"
         if now - self.snapshot.issued_at > self._roster.proof_of_cloud.max_age_s:
             return STALE, "registry snapshot is too old"
+        if not self._counts(row.presentation.identity.roster_digest, now):
+            return STALE, "evidence names a roster that no longer counts"
         if now - row.received_at > evidence_s_max:
             return STALE, f"evidence is older than {evidence_s_max} s"
         if now > row.standing.valid_until:
@@ -283,6 +329,7 @@ class VerdictTable:
 
     def _check(self, row: _Row, now: int, collateral: Collateral) -> PeerStanding:
         assert self.snapshot is not None
+        digest = row.presentation.identity.roster_digest
         return check_presentation(
             row.presentation,
             roster=self._roster,
@@ -291,6 +338,7 @@ class VerdictTable:
             collateral=collateral,
             snapshot=self.snapshot,
             now=now,
+            also=(digest,) if self._counts(digest, now) else (),
         )
 
 
@@ -317,17 +365,8 @@ def _result_of(error: CodedError) -> str:
     return DENIED
 
 
-def _continuity(held: Identity | None, offered: Identity) -> str | None:
-    """Why `offered` cannot take part, or cannot follow `held` in the same slot; None if it can."""
-    if offered.purpose != PURPOSE:
-        return f"expected evidence for purpose {PURPOSE}"
-    if held is None:
-        return None
-    if offered.boot_counter < held.boot_counter:
-        return "boot counter went back: an older run of this node, or its disk was rolled back"
-    if offered.boot_counter == held.boot_counter and offered != held:
-        return "a second identity claims this boot: two copies of this node are running"
-    return None
+def _purpose(identity: Identity) -> str | None:
+    return None if identity.purpose == PURPOSE else f"expected evidence for purpose {PURPOSE}"
 
 
 def _refused(identity: Identity, reason: str, *, result: str = DENIED) -> PeerVerdict:

@@ -65,12 +65,14 @@ def begin_evidence(node: NodeState, request: EvidenceRequest, now: int) -> tuple
     nonces = [*request.nonces, node.verdicts.challenge(OWN, now)]
     if len(nonces) > NONCES_MAX:
         nonces = request.nonces  # a full batch: this node judges itself by the next one
-    return nonces, report_data(node.identity.public, nonce_root(nonces))
+    root = nonce_root(nonces)
+    return nonces, report_data(node.identity.quoting(root), root)
 
 
 def finish_evidence(node: NodeState, nonces: list[bytes], evidence: bytes, now: int) -> Presentation:
     """The presentation, judged by this node itself as well."""
-    presentation = Presentation(identity=node.identity.public, nonces=nonces, evidence=evidence)
+    identity = node.identity.quoted(nonce_root(nonces))
+    presentation = Presentation(identity=identity, nonces=nonces, evidence=evidence, boot=node.boot_proof)
     with contextlib.suppress(CallerError):  # no own nonce in a full batch
         node.verdicts.judge(OWN, presentation, now)
     return presentation

@@ -19,6 +19,7 @@ from enclave.child_keys import child_of
 from enclave.ecdsa_sessions import Attempt
 from enclave.errors import CallerError, RefusedError, VerdictError
 from enclave.freezing import check_chain
+from enclave.identity import is_same_boot
 from enclave.key_specs import Custody
 from enclave.ledger import ATTEMPTS_MAX
 from enclave.payload.sign import Payload, parse_sign_body
@@ -90,7 +91,7 @@ def abort(node: NodeState, connection: int, request: EcdsaAbort, _now: int) -> E
 
 def _check_members(node: NodeState, attempt: Attempt, now: int) -> None:
     for member in attempt.members.values():
-        if node.verdicts.identity(member.slot, now) != member:
+        if not is_same_boot(node.verdicts.identity(member.slot, now), member):
             raise VerdictError(f"{member.slot} has another identity than at the start", code="attestation-stale")
 
 

@@ -75,6 +75,10 @@ class NodeLimits:
             self.rates.check(*rate, token.request_id, now)
         return Charge(token=token, bills=bills, rate=rate, use=use, now=now)
 
+    def follow(self, slots: int) -> None:
+        """The roster has another size from now on."""
+        self._slots = slots
+
     def share(self, budget: Budget, key: KeyCertificate) -> Share:
         """The part of the key's nodes in a budget."""
         return Share.of(budget, nodes=len(key.nodes), quorum=key.signing_quorum, slots=self._slots)

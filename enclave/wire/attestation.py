@@ -22,12 +22,25 @@ class Identity(Message, frozen=True):
     purpose: str
 
 
-class Presentation(Message, frozen=True):
+class BootProof(Message, frozen=True):
+    """That a boot continues the ones before it on the same sealed disk (enclave.boots)."""
+
+    chain_key: bytes
+    """Ed25519 point of the sealed chain secret."""
+    commitment: bytes
+    response: bytes
+    """Schnorr proof over the identity of this boot."""
+    signature: bytes
+    """Of the boot's identity key over `chain_key`."""
+
+
+class Presentation(Message, frozen=True, omit_defaults=True):
     """Fresh evidence of one node answering several verifiers' nonces at once."""
 
     identity: Identity
     nonces: list[bytes]
     evidence: bytes
+    boot: BootProof | None = None
 
 
 class Status(Message, frozen=True):
@@ -85,6 +98,8 @@ class PeerVerdict(Message, frozen=True):
     reason: str
     platform_id: str
     valid_until: int
+    alive: bool = True
+    """Whether a heartbeat of that boot is at most ten seconds old: needed to work with it, beside trust."""
 
 
 class VerdictsReply(Message, frozen=True):

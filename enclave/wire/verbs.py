@@ -17,11 +17,21 @@ from enclave.wire.attestation import (
     VerdictsReply,
 )
 from enclave.wire.budgets import BudgetsReply, BudgetsRequest
-from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
+from enclave.wire.ceremonies import (
+    CeremonyCommitted,
+    CeremonyDiscard,
+    CeremonyMessage,
+    CeremonyProof,
+    CeremonyQuery,
+    CeremonyRound,
+    CeremonyStanding,
+    CeremonyStart,
+)
 from enclave.wire.channel import ChannelOpening, ChannelOpenRequest
 from enclave.wire.decrypt import OpenReply, OpenRequest, PartialReply, PartialRequest
 from enclave.wire.documents import Acknowledgement, CertificateRequest, CertificateSignature, ControlRequest, Holdings
 from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
+from enclave.wire.heartbeats import ClockRequest, ForksReply, HeartbeatReply, HeartbeatsReply, HeartbeatsRequest
 from enclave.wire.imports import ExportedShare, ExportRequest, ImportAccepted, ImportCommit, ImportPrepare
 from enclave.wire.message import Empty, Message, decode
 from enclave.wire.receipts import LogCheckpointReply, LogCheckpointRequest, LogEntriesReply, LogEntriesRequest
@@ -33,6 +43,7 @@ from enclave.wire.reconstruct import (
     ReleaseRequest,
     SealedShare,
 )
+from enclave.wire.rosters import Activation, RosterAcknowledgement, RosterOffer, RosterStatus
 from enclave.wire.secrets import ReleasedShare, SecretChallenge, SecretNonce, SecretPut, SecretRelease
 from enclave.wire.signing import (
     NoncesReply,
@@ -51,14 +62,25 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "registry": (RegistryRequest, RegistryReply),
     "present": (Presentation, PeerVerdict),
     "verdicts": (Empty, VerdictsReply),
+    "heartbeat": (Empty, HeartbeatReply),
+    "heartbeats": (HeartbeatsRequest, HeartbeatsReply),
+    "forks": (Empty, ForksReply),
+    "clock-follow": (ClockRequest, Empty),
     "channel-open": (ChannelOpenRequest, ChannelOpening),
     "channel-accept": (ChannelOpening, Empty),
     "control": (ControlRequest, Acknowledgement),
+    "roster": (RosterOffer, RosterAcknowledgement),
+    "roster-status": (Empty, RosterStatus),
+    "roster-activate": (Activation, RosterStatus),
     "holdings": (Empty, Holdings),
     "budgets": (BudgetsRequest, BudgetsReply),
     "ceremony-start": (CeremonyStart, CeremonyMessage),
     "ceremony-round": (CeremonyRound, CeremonyMessage),
-    "ceremony-commit": (CeremonyRound, CertificateSignature),
+    "ceremony-commit": (CeremonyRound, CeremonyCommitted),
+    "ceremony-abort": (CeremonyQuery, CeremonyMessage),
+    "ceremony-discard": (CeremonyDiscard, Empty),
+    "ceremony-standing": (CeremonyQuery, CeremonyStanding),
+    "ceremony-proof": (CeremonyQuery, CeremonyProof),
     "certificate": (CertificateRequest, CertificateSignature),
     "nonces": (NoncesRequest, NoncesReply),
     "sign": (SignRequest, SignReply),
