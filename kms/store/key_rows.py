@@ -27,9 +27,9 @@ def key(connection: sqlite3.Connection, key_id: str) -> StoredKey | None:
 
 
 def policy(connection: sqlite3.Connection, key_id: str) -> str | None:
-    """The policy of one key; the record, whose size would show in the time it takes, is not read."""
-    row = connection.execute("SELECT policy FROM keys WHERE key = ?", (key_id,)).fetchone()
-    return row[0] if row else None
+    """The policy of one key; there is always a row, and the record, whose size would show, is not read."""
+    row = connection.execute("SELECT (SELECT policy FROM keys WHERE key = ?)", (key_id,)).fetchone()
+    return row[0]  # type: ignore[no-any-return]
 
 
 def page(connection: sqlite3.Connection, after: str, limit: int) -> list[StoredKey]:

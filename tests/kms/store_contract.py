@@ -232,6 +232,8 @@ class StoreContract:
         assert [item.key for item in await store.keys(after="key_b", limit=2)] == ["key_c"]
         assert await store.key("key_c") == stored_key("key_c")
         assert await store.key("key_d") is None
+        assert await store.key_policy("key_c") == stored_key("key_c").policy
+        assert await store.key_policy("key_d") is None
 
     async def test_prepared_ceremony_is_returned_until_its_key_is_there(self, store: Store, reopen: Reopen) -> None:
         """A commit survives a crash and is finished by the key it makes."""
