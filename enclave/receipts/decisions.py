@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attestation.errors import CodedError
 from attestation.receipts.entry import ALLOW, DENY, Decision, output_digest
+from enclave.ceremonies.steps import Work
 from enclave.certificate import KeyCertificate
 from enclave.ecdsa_sessions import RELEASE_ROUND
 from enclave.errors import RefusedError, StorageError, TokenError
@@ -49,12 +50,12 @@ class Journal:
 def decided(
     node: NodeState,
     verb: str,
-    handler: Callable[[Any, int, Any, int], Message],
+    handler: Callable[[Any, int, Any, int], Message | Work[Any]],
     connection: int,
     request: Any,
     now: int,
-) -> Message:
-    """Run `handler` and write down what came of it."""
+) -> Message | Work[Any]:
+    """Run `handler` and write down what came of it; long work, once it is done."""
     receipts = node.receipts
     receipts.asked = None
     try:
@@ -66,7 +67,25 @@ def decided(
         if asked is not None:
             _refuse(node, verb, asked, request, error.code, now)
         raise
-    RECORDED[verb](node, verb, receipts.take_asked(), request, reply, now)
+    asked = receipts.take_asked()
+    if not isinstance(reply, Message):
+        return _afterwards(node, verb, asked, request, reply, now)
+    RECORDED[verb](node, verb, asked, request, reply, now)
+    return reply
+
+
+def _afterwards(
+    node: NodeState, verb: str, asked: Asked | None, request: Any, work: Work[Any], now: int
+) -> Work[Any]:
+    try:
+        reply = yield from work
+    except StorageError:
+        raise
+    except CodedError as error:
+        if asked is not None:
+            _refuse(node, verb, asked, request, error.code, now)
+        raise
+    RECORDED[verb](node, verb, asked, request, reply, now)
     return reply
 
 
@@ -236,23 +255,24 @@ def _order(node: NodeState, verb: str, asked: Asked | None, request: Any, _reply
 
 def _commit(node: NodeState, verb: str, _asked: Asked | None, request: Any, reply: Any, now: int) -> None:
     """A key came into force: by the participants' own signatures, no token."""
-    body = getattr(reply, "body", b"")
-    if not isinstance(body, bytes) or not body or not _is_new(node, _digest(b"commit" + body)):
-        return
-    certificate = KeyCertificate.parse(body)
-    node.receipts.append(
-        Decision(
-            time=now,
-            verb=verb,
-            outcome=ALLOW,
-            resource=key_resource(certificate.key, certificate.version),
-            epoch=certificate.epoch,
-            certificate=_digest(body),
-            policy=certificate.policy,
-            members=node.receipts.verdicts.members(node.verdicts, certificate.slots, now),
-            subject=_digest(getattr(request, "session", b"")),
-        ).encode()
-    )
+    for signature in reply.certificates:
+        body = signature.body
+        if not _is_new(node, _digest(b"commit" + body)):
+            continue
+        certificate = KeyCertificate.parse(body)
+        node.receipts.append(
+            Decision(
+                time=now,
+                verb=verb,
+                outcome=ALLOW,
+                resource=key_resource(certificate.key, certificate.version),
+                epoch=certificate.epoch,
+                certificate=_digest(body),
+                policy=certificate.policy,
+                members=node.receipts.verdicts.members(node.verdicts, certificate.slots, now),
+                subject=_digest(request.session),
+            ).encode()
+        )
 
 
 def _document(node: NodeState, verb: str, _asked: Asked | None, _request: Any, reply: Any, now: int) -> None:

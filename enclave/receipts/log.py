@@ -59,7 +59,7 @@ class Receipts:
         self._entries: deque[bytes] = deque()
         self._base = 0
         self._fetched = 0
-        self._heads: dict[int, tuple[bytes, int]] = {}
+        self._heads: dict[int, bytes] = {}
         self._countersigned = 0
         self._kept_at = 0
         self.verdicts = VerdictLeaves(self.append)
@@ -109,13 +109,13 @@ class Receipts:
                 hint="a gateway has to fetch this node's log",
             )
 
-    def head(self, now: int) -> tuple[int, bytes]:
+    def head(self) -> tuple[int, bytes]:
         """Size and root, for a heartbeat: announced heads are what checkpoints are signed for."""
         size, root = self._frontier.size, self._frontier.root()
         if size not in self._heads:
             while len(self._heads) >= HEADS_MAX:
                 del self._heads[next(iter(self._heads))]
-            self._heads[size] = (root, now)
+            self._heads[size] = root
         return size, root
 
     def checkpoint(self, now: int, *, size: int = 0, gateway_head: bytes = bytes(32)) -> bytes:
@@ -126,18 +126,17 @@ class Receipts:
         if len(gateway_head) != 32:
             raise CallerError("expected a gateway head of 32 bytes", code="log.gateway-head")
         if size == 0:
-            size, _ = self.head(now)
+            size, _ = self.head()
         if size not in self._heads:
             raise CallerError("no such head was announced lately", code="log.head")
-        root, announced_at = self._heads[size]
         own = self._identity.public
         head = LogCheckpoint(
             cluster=own.cluster,
             slot=own.slot,
             boot_counter=own.boot_counter,
             size=size,
-            root=root,
-            time=announced_at,
+            root=self._heads[size],
+            time=now,
             gateway_head=gateway_head,
         )
         return head.note(own.identity_key, self._identity.sign(head.text().encode()))
@@ -149,7 +148,7 @@ class Receipts:
         self._countersigned = size
         if now - self._kept_at >= KEEP_EVERY_S:
             self._kept_at = now
-            kept = _Kept(boot_counter=self._identity.public.boot_counter, size=size, root=self._heads[size][0])
+            kept = _Kept(boot_counter=self._identity.public.boot_counter, size=size, root=self._heads[size])
             self._store.put(*_STORED, encode(kept))
 
     def page(self, boot_counter: int, start: int, count: int) -> LogEntriesReply:
