@@ -55,7 +55,8 @@ class Client:
             UncheckedChecker() if insecure_skip_attestation else AttestedChecker(self._attestor)
         )
         self.documents = Documents(self.caller)
-        self.keys = Keys(self.caller, checker, self.documents)
+        attestor = None if insecure_skip_attestation else self._attestor
+        self.keys = Keys(self.caller, checker, self.documents, attestor)
         self.agents = Agents(self.caller, self.documents)
         self.policies = Policies(self.caller, self.documents)
         self.sign = Signing(self.caller, self.keys)

@@ -9,11 +9,15 @@ from attestation.canonical import canonical_json
 from enclave.errors import CallerError
 from enclave.ids import check_id, check_name, new_id
 from enclave.key_specs import ORDERED_SPECS, SHARES_NEEDED_MIN, SPECS, Custody
+from kms.client.attestor import Attestor
 from kms.client.caller import Caller
 from kms.client.certified import CertificateChecker, CertifiedKey, certified_key
 from kms.client.derived import DerivedKey, derived_key
 from kms.client.documents import Documents, KeyState, next_sequence
 from kms.client.errors import VerificationError
+from kms.client.importing.material import KeyMaterial
+from kms.client.key_exports import ExportedKey, KeyExport
+from kms.client.key_imports import ImportedKey, KeyImports
 from kms.client.verification import member
 
 PAGE_SIZE = 100
@@ -32,9 +36,12 @@ SPEC_OF_USAGE = {
 class Keys:
     """`client.keys`."""
 
-    def __init__(self, caller: Caller, checker: CertificateChecker, documents: Documents) -> None:
+    def __init__(
+        self, caller: Caller, checker: CertificateChecker, documents: Documents, attestor: Attestor | None = None
+    ) -> None:
         self._caller = caller
         self._documents = documents
+        self._imports = KeyImports(caller, checker, attestor)
         self._checker = checker
         self._certified: dict[str, CertifiedKey] = {}
 
@@ -50,14 +57,16 @@ class Keys:
         nodes: Sequence[str] | None = None,
         assemblers: Sequence[str] | None = None,
         labels: Mapping[str, str] | None = None,
+        exportable: bool = False,
         idempotency_key: str | None = None,
     ) -> CertifiedKey:
         """Have the nodes generate a key; returns once enough attested nodes certified it.
 
         `usage` is evm, solana, bitcoin, generic or decrypt and fixed for life; `policy` says who may use it.
         `custody` is threshold unless `reconstruct` is asked for.  `shares_needed` is T: 3 unless given, but 2 for
-        threshold ECDSA, where 2T - 1 nodes sign.  Raises VerificationError if the certified key is not the one
-        that was ordered, CallerError (`order.spec`, `order.custody`) for a kind of key that does not exist.
+        threshold ECDSA, where 2T - 1 nodes sign.  `exportable` lets a policy allow `export`; it never
+        changes.  Raises VerificationError if the certified key is not the one that was ordered, CallerError
+        (`order.spec`, `order.custody`) for a kind of key that does not exist.
         """
         spec = spec or SPEC_OF_USAGE.get(usage, usage)
         held = _custody(spec, custody)
@@ -72,6 +81,8 @@ class Keys:
             "policy": check_id(policy, "pol"),
             "labels": dict(labels or {}),
         }
+        if exportable:
+            order["exportable"] = True
         if nodes is not None:
             order["nodes"] = list(nodes)
         if assemblers is not None:
@@ -86,6 +97,28 @@ class Keys:
         certified = await self._verify(answer, key=None, signers_min=shares_needed)
         _check_order(order, certified)
         return self._keep(certified)
+
+    async def import_key(
+        self, name: str, material: KeyMaterial, *, usage: str, policy: str, spec: str | None = None, **terms: Any
+    ) -> ImportedKey:
+        """Split an existing key on this machine and have its nodes take it in; the record says `origin: imported`.
+
+        `material` comes from `kms.client.importing` and is wiped by its owner; `terms` are `custody`, `shares_needed`,
+        `nodes`, `assemblers`, `labels` and `exportable` as for `create`.  Whoever had the key before has it still.
+        Raises MaterialError, VerificationError, UnavailableError, RequestRefusedError (`import.duplicate`, ...).
+        """
+        spec = spec or SPEC_OF_USAGE.get(usage, usage)
+        imported = await self._imports.import_key(name, material, spec=spec, usage=usage, policy=policy, **terms)
+        self._keep(imported.certified)
+        return imported
+
+    async def export(self, key: str) -> ExportedKey:
+        """The whole private key, in this process; a context manager that wipes it.
+
+        For keys made `exportable`, where the policy has an `export` rule for this principal.  Raises
+        RequestRefusedError (`export.not-exportable`, `policy.denied`), VerificationError (`verify.share`).
+        """
+        return await KeyExport(self._caller, await self.get(key)).run()
 
     async def get(self, key: str) -> CertifiedKey:
         """The key's verified record, asked for anew."""
@@ -173,8 +206,13 @@ def _custody(spec: str, wanted: str | None) -> Custody:
 def _check_order(order: Mapping[str, Any], certified: CertifiedKey) -> None:
     """A new key must be the one ordered, not another of the cluster's keys with a valid certificate."""
     made = certified.to_json()
-    for name in ("name", "spec", "usage", "custody", "shares_needed", "policy", "nodes", "assemblers"):
-        if name in order and made[name] != order[name] and sorted(made[name]) != sorted(order[name]):
+    for name in ("name", "spec", "usage", "custody", "shares_needed", "policy", "nodes", "assemblers", "exportable"):
+        if name in order and made[name] != order[name] and not _same_slots(made[name], order[name]):
             raise VerificationError(
                 f"ordered {name} {order[name]!r}, the certificate says {made[name]!r}", code="verify.order"
             )
+
+
+def _same_slots(made: Any, ordered: Any) -> bool:
+    """Slots come back in roster order."""
+    return isinstance(made, list) and isinstance(ordered, list) and sorted(made) == sorted(ordered)

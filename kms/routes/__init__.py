@@ -16,6 +16,7 @@ from kms.routes import (
     evidence,
     freeze,
     health,
+    imports,
     key,
     key_state,
     keys,
@@ -37,7 +38,7 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
     for module in (
         root, roster, nodes, evidence, collateral, registry,
         agents, credentials, policies, budgets, freeze,
-        keys, key, public_key, derive, key_state,
+        keys, imports, key, public_key, derive, key_state,
         sign, verify, encrypt, decrypt, rewrap, data_key,
         secrets, operations,
         audit, health,
