@@ -1,5 +1,6 @@
 """May this request use this key?  The question every use of a share passes, in one order (specs/node.md section 4).
 
+0. this node may work at all (enclave.working);
 1. the token verifies over the exact body, for this act, and was issued after this boot;
 2. its issuer is an active agent, not frozen, whose credential still counts, or an operator (whom only a rule
    that names it lets through step 4);
@@ -24,6 +25,7 @@ from enclave.receipts.asked import Asked
 from enclave.roster import Role
 from enclave.signing_key import PublicKey
 from enclave.tokens import Act, Token, parse_key_resource, verify_token
+from enclave.working import check_working
 
 if TYPE_CHECKING:
     from enclave.documents import PolicyDocument
@@ -63,6 +65,8 @@ def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) 
     def registered(issuer: str, kid: str) -> PublicKey | None:
         return node.directory.agent_key(issuer, kid) or node.roster.operator_key(issuer, kid)
 
+    # 0
+    check_working(node, now)
     node.receipts.check_room()
     # 1
     verified = verify_token(
@@ -163,6 +167,7 @@ def authorise_order(
     node: NodeState, token: str, body: bytes, now: int, *, act: Act = Act.KEYS_CREATE, resource: str = "*"
 ) -> Token:
     """An administrator's order for a new key; raises TokenError, RefusedError (`operator.role`, `frozen.cluster`)."""
+    check_working(node, now)
     verified = verify_token(
         token,
         body=body,

@@ -83,6 +83,12 @@ class HeartbeatsReply(Message, frozen=True):
     refused: list[HeartbeatRefusal]
 
 
+class ClockRequest(Message, frozen=True):
+    """An operator's signed word on what time it is (envelope bytes)."""
+
+    document: bytes
+
+
 class ForkProof(Message, frozen=True):
     """Two heartbeats of one boot that no honest node signs both: proof against their author."""
 

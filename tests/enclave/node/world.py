@@ -18,6 +18,7 @@ from enclave.ceremonies import key_id_of
 from enclave.certificate import KeyCertificate, verify_certificate
 from enclave.diversity import Dimension, DiversityTerms
 from enclave.documents import Agent, Document, KeyState, PolicyDocument, sign_document
+from enclave.heartbeats.bounds import INTERVAL_S
 from enclave.ids import new_id
 from enclave.roster import Environment, OperatorEntry, Role, Roster
 from enclave.roster_slots import ProofOfCloudTerms, SlotEntry
@@ -31,6 +32,7 @@ from enclave.wire.attestation import CollateralRequest, EvidenceRequest, Present
 from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
 from enclave.wire.channel import ChannelOpenRequest
 from enclave.wire.documents import CertificateSignature, ControlRequest
+from enclave.wire.heartbeats import HeartbeatReply, HeartbeatsReply, HeartbeatsRequest, SignedHeartbeat
 from enclave.wire.message import Empty, Message
 from enclave.wire.reconstruct import AssembleReply, AssembleRequest, ReleaseRequest
 from enclave.wire.signing import NoncesRequest, Signer, SignRequest
@@ -38,6 +40,12 @@ from enclave.wire.signing import NoncesRequest, Signer, SignRequest
 MRTD = simulated_measurement("tests")
 GATEWAY = 1
 """Connection number the tests use unless they say otherwise."""
+
+RELAY = 90
+"""Connection number of heartbeats."""
+
+BEFORE_HEARTBEATS = ("challenge", "evidence", "present", "collateral", "registry", "status")
+"""Verbs that need no heartbeats, and after which the next exchange is due."""
 
 
 ONE_OF_ALL = DiversityTerms(accept_common=frozenset({Dimension.OPERATOR, Dimension.PROVIDER}))
@@ -74,7 +82,12 @@ class World:
         self.directory = directory
         self.snp = tuple(snp)
         self.diversity = diversity
-        self.now = int(time.time())
+        self._now = int(time.time())
+        self.elapsed = 0.0
+        """What the nodes' monotonic clocks show: it follows `now` forward and never goes back."""
+        self.relays = True
+        """Whether heartbeats are relayed on their own, before whatever else is asked."""
+        self._relayed_at = float("-inf")
         self.slots = [f"node-{number}" for number in range(1, count + 1)]
         self.authority = Authority.create(directory / "authority")
         self.registry = Registry.development(directory / "registry", now=self.now)
@@ -85,6 +98,16 @@ class World:
         self.agent_id, self.policy_id = new_id("agt"), new_id("pol")
         self.roster = Roster.parse(self._roster().sign(self.operator))
         self.nodes: dict[str, NodeState] = {}
+
+    @property
+    def now(self) -> int:
+        """Every clock of the world, Unix seconds."""
+        return self._now
+
+    @now.setter
+    def now(self, value: int) -> None:
+        self.elapsed += max(0, value - self._now)
+        self._now = value
 
     # --- parts -------------------------------------------------------------------------------------
 
@@ -146,20 +169,63 @@ class World:
     def boot(self, slot: str, store: SealedStore, *, tee: LocalTee | None = None) -> None:
         """Boot one node on an open store."""
         self.nodes[slot] = NodeState(
-            roster=self.roster, slot=slot, store=store, tee=tee or self.tee(slot), tls_spki=bytes(32), now=self.now
+            roster=self.roster,
+            slot=slot,
+            store=store,
+            tee=tee or self.tee(slot),
+            tls_spki=bytes(32),
+            now=self.now,
+            monotonic=lambda: self.elapsed,
         )
+        self._relayed_at = float("-inf")
 
     def stop(self, *slots: str) -> None:
         """Stop nodes (all by default)."""
         for slot in slots or tuple(self.nodes):
             self.nodes.pop(slot).close()
 
+    def crash(self, *slots: str) -> None:
+        """End nodes without an orderly stop."""
+        for slot in slots:
+            self.nodes.pop(slot).store.close()
+
     def call(self, slot: str, verb: str, request: Message | None = None, *, connection: int = GATEWAY) -> Any:
         """One request to one node, committed as the server does."""
+        if verb in BEFORE_HEARTBEATS:
+            self._relayed_at = float("-inf")
+        elif self.relays and self.elapsed - self._relayed_at >= INTERVAL_S:
+            self.relay()
+        return self.ask(slot, verb, request, connection=connection)
+
+    def ask(self, slot: str, verb: str, request: Message | None = None, *, connection: int = GATEWAY) -> Any:
+        """As `call`, without heartbeats before it."""
         node = self.nodes[slot]
         reply = node.handle(connection, verb, request or Empty(), self.now)
         node.commit()
         return reply
+
+    # --- heartbeats --------------------------------------------------------------------------------
+
+    def relay(self, *slots: str, rounds: int = 2) -> None:
+        """Carry heartbeats between nodes (all by default): one round to be heard, one to hear of it."""
+        self._relayed_at = self.elapsed
+        members = slots or tuple(self.nodes)
+        for _ in range(rounds):
+            beats = {slot: self.beat(slot) for slot in members}
+            for slot in members:
+                self.hear(slot, *(beat for author, beat in beats.items() if author != slot))
+
+    def beat(self, slot: str) -> SignedHeartbeat:
+        """A node's newest heartbeat."""
+        reply: HeartbeatReply = self.ask(slot, "heartbeat", connection=RELAY)
+        return reply.heartbeat
+
+    def hear(self, slot: str, *heartbeats: SignedHeartbeat) -> dict[str, str]:
+        """Give a node heartbeats; returns the codes of those it refused, by slot."""
+        reply: HeartbeatsReply = self.ask(
+            slot, "heartbeats", HeartbeatsRequest(heartbeats=list(heartbeats)), connection=RELAY
+        )
+        return {refusal.slot: refusal.code for refusal in reply.refused}
 
     # --- trust -------------------------------------------------------------------------------------
 
