@@ -6,6 +6,7 @@ chain of a cluster that is still at version 1.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from attestation.canonical import canonical_json, parse_json
 from attestation.envelope import Envelope
 from attestation.errors import DocumentError
 from enclave.roster import Roster
+from enclave.roster_change import restricted
 
 ROSTERS_MAX = 1024
 """Most versions read at once: one a day for almost three years; a longer chain is read in parts."""
@@ -83,3 +85,13 @@ def _check_same(envelope: bytes, known: Roster) -> None:
             code="roster.chain",
             hint="two rosters of one version were signed: ask the operators which one counts",
         )
+
+
+def judged_by(rosters: Sequence[Roster], digest: bytes) -> Roster:
+    """The roster by which a reader that holds `rosters` judges evidence naming `digest`.
+
+    The named one, less whatever a later one takes away: a node shows the version in force at its place, and
+    restrictions count on receipt.  The newest for a digest that none of them has, which then does not fit.
+    """
+    place = next((number for number, roster in enumerate(rosters) if roster.digest == digest), len(rosters) - 1)
+    return functools.reduce(restricted, rosters[place + 1 :], rosters[place])

@@ -22,11 +22,15 @@ class Directory:
     """Documents by (kind, subject), with the envelopes they came in."""
 
     def __init__(self, roster: Roster) -> None:
-        self.roster = roster
-        self._operators = {entry.operator: entry for entry in roster.operators}
+        self.follow(roster)
         self._documents: dict[tuple[str, str], Document] = {}
         self._envelopes: dict[tuple[str, str], bytes] = {}
         self._audience: dict[str, Audience] = {}
+
+    def follow(self, roster: Roster) -> None:
+        """Another roster's operators count from now on; documents stay as they are."""
+        self.roster = roster
+        self._operators = {entry.operator: entry for entry in roster.operators}
 
     def load(self, stored: Iterable[StoredDocument]) -> None:
         """Take what the store kept; raises DocumentError if it no longer verifies under the roster."""
@@ -122,7 +126,7 @@ class Directory:
 
     def newest(self) -> list[tuple[bytes, bytes]]:
         """(digest, envelope) of every document that counts, what stops something first, for nodes that were away."""
-        order = {"freeze": 0, "agent": 1, "approver": 1, "credential": 2, "key-state": 3, "policy": 4}
+        order = {"freeze": 0, "enrol": 0, "agent": 1, "approver": 1, "credential": 2, "key-state": 3, "policy": 4}
         names = sorted(self._documents, key=lambda name: order[name[0]])
         return [(self._documents[name].digest, self._envelopes[name]) for name in names]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from pathlib import Path
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from attestation.errors import CodedError
@@ -20,6 +19,7 @@ from kms.fleet.ceremony import finish
 from kms.fleet.documents import DocumentRelay, push_collateral, push_registry
 from kms.fleet.fleet import Fleet
 from kms.fleet.link import NodeLink
+from kms.fleet.rosters import RosterRelay, RosterStore
 from kms.fleet.running import keep_running
 from kms.fleet.sources import WatchedFiles
 from kms.keyring import Keyring
@@ -46,15 +46,19 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig, store: Store) -> None:
         self.config = config
-        self.roster_envelope, self.roster = _read_roster(config.roster)
+        self.rosters = RosterStore(config.roster, config.data)
         self.store = store
         self.collateral = WatchedFiles(config.collateral)
         self.registry = WatchedFiles([config.registry] if config.registry is not None else [])
         self.directory = Directory(self.roster)
         self.keyring = Keyring(store)
         self.fleet = Fleet(self.roster)
-        admittance = Admittance(self.roster, collateral=self.collateral, registry=self.registry, clock=self.fleet.clock)
-        self.relay = AttestationRelay(self.fleet, admittance)
+        self._admittance = Admittance(
+            self.roster, collateral=self.collateral, registry=self.registry, clock=self.fleet.clock
+        )
+        self._admittance.follow(self.rosters.rosters)
+        self.relay = AttestationRelay(self.fleet, self._admittance)
+        self.roster_relay = RosterRelay(self.rosters, self.fleet, changed=self._show_anew)
         self.documents = DocumentRelay(self.fleet, store, newest=self.directory.newest)
         self.admissions = Admissions(
             store=store,
@@ -66,6 +70,32 @@ class Gateway:
         self.operations = Operations(store, clock=self.fleet.clock)
         self.evidence_limiter = RateLimiter(per_second=10, burst=20)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def roster(self) -> Roster:
+        """The newest roster held."""
+        return self.rosters.newest.roster
+
+    async def take_roster(self, envelope: bytes) -> bool:
+        """Continue the chain and work by it from now on; False if it is held already.
+
+        Raises DocumentError if it does not continue the newest one.
+        """
+        if not self.rosters.take(envelope):
+            return False
+        self.directory.follow(self.roster)
+        self._admittance.follow(self.rosters.rosters)
+        ended = self.fleet.follow(self.roster)
+        self.relay.follow()
+        await asyncio.gather(*(link.close() for link in ended))
+        logger().info("roster-taken", version=self.roster.version)
+        return True
+
+    def _show_anew(self, slots: Iterable[str]) -> None:
+        """Evidence names the roster in force, so these nodes show themselves under it."""
+        for slot in slots:
+            if slot in self.fleet.links:
+                self.relay.attend(self.fleet.links[slot])
 
     async def start(self) -> None:
         """Recover what an earlier process left, then connect; raises ConfigurationError, StoreError."""
@@ -81,6 +111,7 @@ class Gateway:
         self.fleet.recheck = self.relay.recheck
         self.fleet.start()
         self.relay.start()
+        self.roster_relay.start()
         self._tasks.add(keep_running("sources", self._poll_sources))
         self._tasks.add(keep_running("verdicts", self._poll_verdicts))
         self._tasks.add(keep_running("catch-up", self._poll_holdings))
@@ -94,6 +125,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.operations.close()
+        await self.roster_relay.close()
         await self.relay.close()
         await self.fleet.close()
         await self.store.close()
@@ -113,11 +145,17 @@ class Gateway:
     async def _welcome(self, link: NodeLink) -> None:
         """A node answers: give it what it judges by, what it lacks, and let all judge each other."""
         logger().info("node-connected", slot=link.slot, boot_counter=link.status.boot_counter if link.status else 0)
-        steps = [self._give(link), self._catch_up(link)]
+        steps = [self._bring_rosters(link), self._give(link), self._catch_up(link)]
         for step in steps:
             await step
         await self.fleet.refresh_verdicts([link.slot])
         self.relay.attend(link)
+
+    async def _bring_rosters(self, link: NodeLink) -> None:
+        try:
+            await self.roster_relay.bring(link)
+        except KmsError as error:
+            logger().warning("roster-refused", slot=link.slot, code=error.code)
 
     async def _give(self, link: NodeLink) -> None:
         try:
@@ -173,13 +211,3 @@ class Gateway:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger().error("background-failed", reason_code=task.get_name(), exc_info=error)
-
-
-def _read_roster(path: Path) -> tuple[bytes, Roster]:
-    try:
-        envelope = path.read_bytes()
-        return envelope, Roster.parse(envelope)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
-    except CodedError as error:
-        raise ConfigurationError(f"{path}: {error.detail}", hint=error.hint) from None

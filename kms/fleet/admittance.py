@@ -8,13 +8,14 @@ requests say on their way; whether a share may be used is still decided by nodes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attestation.collateral import Collateral
 from attestation.errors import CodedError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from enclave.presentation import check_presentation, verifier_for
 from enclave.roster import Roster
+from enclave.roster_chain import judged_by
 from enclave.wire.attestation import Presentation
 from kms.errors import KmsError
 from kms.fleet.sources import WatchedFiles
@@ -26,12 +27,16 @@ class Admittance:
     def __init__(
         self, roster: Roster, *, collateral: WatchedFiles, registry: WatchedFiles, clock: Callable[[], int]
     ) -> None:
-        self._roster = roster
-        self._verifier = verifier_for(roster)
+        self.follow([roster])
         self._collateral_files = collateral
         self._registry_files = registry
         self._clock = clock
         self._collateral: tuple[tuple[bytes, ...], Collateral] = ((), Collateral())
+
+    def follow(self, rosters: Sequence[Roster]) -> None:
+        """Judge by these versions from now on, oldest first: evidence may name any, and later ones restrict it."""
+        self._rosters = tuple(rosters)
+        self._verifier = verifier_for(self._rosters[-1])
         self._snapshot: tuple[bytes, RegistrySnapshot] | None = None
 
     def check(self, presentation: Presentation, nonce: bytes) -> None:
@@ -39,7 +44,7 @@ class Admittance:
         try:
             check_presentation(
                 presentation,
-                roster=self._roster,
+                roster=judged_by(self._rosters, presentation.identity.roster_digest),
                 own_nonce=nonce,
                 verifier=self._verifier,
                 collateral=self._held(),

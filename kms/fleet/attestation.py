@@ -66,6 +66,18 @@ class AttestationRelay:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def follow(self) -> None:
+        """The fleet has other links: ask those for evidence, and nobody else."""
+        self.desks = {
+            slot: desk if (desk := self.desks.get(slot)) is not None and desk.link is link else EvidenceDesk(link)
+            for slot, link in self._fleet.links.items()
+        }
+        for table in (self._due, self._pause, self._channels):
+            for pair in [pair for pair in table if not set(pair) <= set(self._fleet.links)]:
+                del table[pair]
+        for link in self._fleet.connected:
+            self.attend(link)
+
     def attend(self, link: NodeLink) -> None:
         """A node is new here: it judges all, and all judge it."""
         others = [slot for slot in self._fleet.links if slot != link.slot]  # every node judges itself by itself

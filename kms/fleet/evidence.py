@@ -25,7 +25,7 @@ class EvidenceDesk:
     """The queue of nonces before one node."""
 
     def __init__(self, link: NodeLink) -> None:
-        self._link = link
+        self.link = link
         self._waiting: list[tuple[list[bytes], asyncio.Future[Presentation]]] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -35,7 +35,7 @@ class EvidenceDesk:
         future: asyncio.Future[Presentation] = loop.create_future()
         self._waiting.append((nonces, future))
         if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._serve(), name=f"evidence-{self._link.slot}")
+            self._worker = asyncio.create_task(self._serve(), name=f"evidence-{self.link.slot}")
         return await future
 
     async def _serve(self) -> None:
@@ -44,7 +44,7 @@ class EvidenceDesk:
             batch = self._take()
             nonces = [nonce for asked, _ in batch for nonce in asked]
             try:
-                reply = await self._link.call("evidence", EvidenceRequest(nonces=nonces), timeout_s=TIMEOUT_S)
+                reply = await self.link.call("evidence", EvidenceRequest(nonces=nonces), timeout_s=TIMEOUT_S)
                 assert isinstance(reply, Presentation)
             except KmsError as error:
                 for _, future in batch:

@@ -47,6 +47,22 @@ class Fleet:
             link.start()
         self._refresher = keep_running("nonce-refresh", self._refresh)
 
+    def follow(self, roster: Roster) -> list[NodeLink]:
+        """Take another roster's slots; returns the links that ended, for the caller to close.  Started links stay."""
+        self.roster = roster
+        wanted = {entry.slot: entry.url for entry in roster.slots}
+        ended = [link for link in self.links.values() if wanted.get(link.slot) != link.url]
+        for link in ended:
+            del self.links[link.slot]
+            for name in [name for name in self._nonces if name[0] == link.slot]:
+                del self._nonces[name]
+        for slot, url in wanted.items():
+            if slot not in self.links:
+                self.links[slot] = NodeLink(slot, url, on_up=self._up, on_down=self._down)
+                if self._refresher is not None:
+                    self.links[slot].start()
+        return ended
+
     async def close(self) -> None:
         """Leave every node."""
         if self._refresher is not None:
