@@ -1,12 +1,13 @@
-"""The key shares a node holds, and those of ceremonies that wait for their commit.
+"""The key shares a node holds, by key, version and epoch.
 
-Rules kept: a share is in the arena or sealed, nowhere else; it becomes a key only by `activate`, which
-seals it, removes the pending copy and is on disk before it returns; a pending share is never deleted
-without that (specs/node.md section 5).
+Rules kept: a share is in the arena or sealed, nowhere else; of each key version one epoch is sealed, and the one
+before it stays in memory only for requests in flight, then is wiped; a request that names another epoch is refused,
+so shares of two epochs never meet (specs/ceremonies.md section 7).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,33 +21,18 @@ from enclave.seal import SealedStore
 from enclave.secret import Secret
 from enclave.tokens import key_resource
 from enclave.wire.documents import CertificateSignature, KeyHolding
-from enclave.wire.message import Message, decode_as, encode
+from enclave.wire.message import decode_as, encode
 
 T = TypeVar("T")
 
-PENDING_MAX = 256
-"""Prepared ceremonies without a commit; each cost an administrator's signature, so more means a fault."""
-
-
-class Prepared(Message, frozen=True):
-    """What is sealed when a participant prepares: enough to judge the commit after a restart."""
-
-    session: bytes
-    body: bytes
-    """Certificate body the participants are about to sign."""
-    statement: bytes
-    """Hash every participant signs in round 3."""
-    participants: list[tuple[str, int, bytes]]
-    """Slot, boot counter and identity key of each, as attested during the ceremony."""
-    inputs: bytes
-    """Digest of the round-2 messages this was computed from."""
-    message: bytes
-    """Own round-3 message, encoded."""
+GRACE_S = 15
+"""Seconds an older epoch serves requests in flight: longer than any attempt lives (threshold ECDSA: 10 s)."""
 
 
 class _StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     session: bytes
     body: bytes
+    held_since: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +45,8 @@ class HeldKey:
     """Ceremony that made it."""
     index: int
     share: Secret
+    held_since: int = 0
+    """Unix seconds since when this node is a holder, if it was not from the start: older requests are not for it."""
 
     def indices(self, slots: list[str]) -> list[int]:
         """Share indices of a signer set.
@@ -77,41 +65,59 @@ class HeldKey:
 
 
 class KeyTable:
-    """All keys and pending ceremonies of a node, mirrored in its store."""
+    """All keys of a node, mirrored in its store."""
 
     def __init__(self, store: SealedStore, slot: str) -> None:
         """Load everything; raises StorageError if what was sealed does not have its form."""
         self._store = store
         self._slot = slot
         self._keys: dict[str, HeldKey] = {}
-        self._pending: dict[bytes, Prepared] = {}
+        self._older: dict[str, tuple[HeldKey, int]] = {}
+        """The epoch before, and until when it serves."""
+        self._newest: dict[str, int] = {}
+        """Key -> highest version held."""
+        self._uses: Counter[bytes] = Counter()
+        """Keys that each session made."""
+        self.reserved: dict[str, bytes] = {}
+        """`key/version` -> session of the prepared ceremony that is about it."""
         for name, value in store.items("key"):
             stored = _decode(_StoredKey, value)
             self._hold(name, stored, store.get_secret("share", name))
-        for _, value in store.items("pending"):
-            prepared = _decode(Prepared, value)
-            self._pending[prepared.session] = prepared
 
-    def get(self, key: str, version: int) -> HeldKey:
-        """An active key; raises CallerError (`key.unknown`)."""
-        held = self._keys.get(key_resource(key, version))
+    def get(self, key: str, version: int, epoch: int = 0) -> HeldKey:
+        """An active key, of exactly that epoch unless 0.
+
+        Raises CallerError (`key.unknown`), RefusedError (`key.epoch`).
+        """
+        name = key_resource(key, version)
+        held = self._keys.get(name)
         if held is None:
             raise CallerError("this node holds no share of that key and version", code="key.unknown")
-        return held
+        if epoch in (0, held.certificate.epoch):
+            return held
+        older = self._older.get(name)
+        if older is not None and older[0].certificate.epoch == epoch:
+            return older[0]
+        raise RefusedError(
+            f"this node holds epoch {held.certificate.epoch} of the key, the request is for {epoch}",
+            code="key.epoch",
+            hint="shares were renewed; send the request again",
+        )
+
+    def find(self, key: str, version: int) -> HeldKey | None:
+        """An active key, or None."""
+        return self._keys.get(key_resource(key, version))
 
     def newest(self, key: str) -> HeldKey:
         """The highest version of a key held here; raises CallerError (`key.unknown`)."""
-        versions = [held for held in self._keys.values() if held.certificate.key == key]
-        if not versions:
+        version = self._newest.get(key)
+        if version is None:
             raise CallerError("this node holds no share of that key", code="key.unknown")
-        return max(versions, key=lambda held: held.certificate.version)
+        return self._keys[key_resource(key, version)]
 
     def knows(self, key: str) -> bool:
-        """Whether the id is taken, by a key or by a pending ceremony."""
-        name = f"{key}/"
-        return any(known.startswith(name) for known in self._keys) or any(
-            KeyCertificate.parse(prepared.body).key == key for prepared in self._pending.values()
-        )
+        """Whether the id is taken, by a key or by a prepared ceremony."""
+        return key in self._newest or any(known.startswith(f"{key}/") for known in self.reserved)
 
     def under(self, policy: str) -> Iterator[KeyCertificate]:
         """The keys that a policy is for."""
@@ -121,38 +127,54 @@ class KeyTable:
         """Every active key."""
         return (held.certificate for held in self._keys.values())
 
+    def made_by(self, session: bytes) -> list[HeldKey]:
+        """The active keys whose shares a ceremony made."""
+        if not self.rests_on(session):
+            return []
+        return [held for held in self._keys.values() if held.session == session]
+
+    def rests_on(self, session: bytes) -> bool:
+        """Whether a ceremony made the shares of any key held here."""
+        return self._uses[session] > 0
+
     def by_session(self, session: bytes) -> HeldKey | None:
-        """The active key a ceremony made, if any."""
-        return next((held for held in self._keys.values() if held.session == session), None)
+        """The first of the keys a ceremony made, if any."""
+        return next(iter(self.made_by(session)), None)
 
-    def pending(self, session: bytes) -> Prepared | None:
-        """A prepared ceremony that waits for its commit, if any."""
-        return self._pending.get(session)
-
-    def prepare(self, prepared: Prepared, share: Secret) -> None:
-        """Seal a pending share; it is on disk when this returns.  Raises RefusedError, StorageError."""
-        if len(self._pending) >= PENDING_MAX:
-            raise RefusedError("too many ceremonies wait for their commit", code="ceremony.unresolved")
-        name = prepared.session.hex()
-        self._store.put("pending", name, encode(prepared))
-        self._store.put_secret("pending-share", name, share)
-        self._store.commit()
-        self._pending[prepared.session] = prepared
-
-    def activate(self, session: bytes) -> HeldKey:
-        """Turn a pending share into a key; it is on disk when this returns.  Raises StorageError."""
-        prepared = self._pending[session]
-        share = self._store.get_secret("pending-share", session.hex())
-        certificate = KeyCertificate.parse(prepared.body)
+    def replace(
+        self, session: bytes, certificate: KeyCertificate, body: bytes, share: Secret, *, now: int, held_since: int = 0
+    ) -> HeldKey:
+        """Put a new epoch in the place of the one before; sealed after the store's next commit."""
         name = key_resource(certificate.key, certificate.version)
-        stored = _StoredKey(session=session, body=prepared.body)
+        held = self._keys.get(name)
+        if held is not None:
+            held_since = held.held_since
+        stored = _StoredKey(session=session, body=body, held_since=held_since)
         self._store.put("key", name, encode(stored))
         self._store.put_secret("share", name, share)
-        self._store.delete("pending", session.hex())
-        self._store.delete("pending-share", session.hex())
-        self._store.commit()
-        del self._pending[session]
-        return self._hold(name, stored, share)
+        self._retire(name, now)
+        return self._hold(name, stored, share, certificate)
+
+    def drop(self, key: str, version: int, *, now: int) -> None:
+        """Hold a key no longer; durable after the store's next commit."""
+        name = key_resource(key, version)
+        self._store.delete("key", name)
+        self._store.delete("share", name)
+        self._retire(name, now)
+        versions = [held.certificate.version for held in self._keys.values() if held.certificate.key == key]
+        if versions:
+            self._newest[key] = max(versions)
+        else:
+            self._newest.pop(key, None)
+
+    def expire(self, now: int) -> None:
+        """Wipe older epochs whose time is over."""
+        while self._older:
+            name, (held, until) = next(iter(self._older.items()))
+            if until >= now:
+                break
+            del self._older[name]
+            held.share.wipe()
 
     def adopt(self, session: bytes, body: bytes, share: Secret) -> HeldKey:
         """Take in a share that a client dealt; it is on disk when this returns.  Raises StorageError."""
@@ -172,26 +194,49 @@ class KeyTable:
 
     @property
     def sessions(self) -> list[bytes]:
-        """Sessions of pending ceremonies."""
-        return list(self._pending)
+        """Sessions of prepared ceremonies that wait for their commit."""
+        return list(dict.fromkeys(self.reserved.values()))
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def wipe(self) -> None:
         """Wipe every share in memory: the node is stopping."""
-        for held in self._keys.values():
+        for held in (*self._keys.values(), *(held for held, _ in self._older.values())):
             held.share.wipe()
         self._keys.clear()
+        self._older.clear()
 
-    def _hold(self, name: str, stored: _StoredKey, share: Secret) -> HeldKey:
-        certificate = KeyCertificate.parse(stored.body)
+    def _hold(self, name: str, stored: _StoredKey, share: Secret, certificate: KeyCertificate | None = None) -> HeldKey:
+        certificate = certificate or KeyCertificate.parse(stored.body)
         own = certificate.node(self._slot)
         if own is None:
             raise StorageError("a stored key names other holders than this slot", code="storage.form")
-        held = HeldKey(certificate=certificate, body=stored.body, session=stored.session, index=own.index, share=share)
+        held = HeldKey(
+            certificate=certificate,
+            body=stored.body,
+            session=stored.session,
+            index=own.index,
+            share=share,
+            held_since=stored.held_since,
+        )
         self._keys[name] = held
+        self._uses[stored.session] += 1
+        self._newest[certificate.key] = max(certificate.version, self._newest.get(certificate.key, 0))
         return held
+
+    def _retire(self, name: str, now: int) -> None:
+        """Keep the epoch a new one replaces for requests in flight, wipe the one before that."""
+        held = self._keys.pop(name, None)
+        if held is None:
+            return
+        self._uses[held.session] -= 1
+        if not self._uses[held.session]:
+            del self._uses[held.session]
+        before = self._older.pop(name, None)
+        if before is not None:
+            before[0].share.wipe()
+        self._older[name] = (held, now + GRACE_S)
 
 
 def certify(identity: BootIdentity, body: bytes) -> CertificateSignature:

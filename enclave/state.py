@@ -13,6 +13,7 @@ from typing import Any
 
 from attestation.verifier import Verifier
 from enclave.boots import BootBook, boot_proof
+from enclave.approvals.book import ApprovalBook
 from enclave.ceremonies import Ceremonies
 from enclave.ceremonies.steps import Work, completed
 from enclave.channel import Channels
@@ -21,6 +22,7 @@ from enclave.ecdsa_sessions import EcdsaSessions
 from enclave.errors import StorageError, WireError
 from enclave.group.secp256k1 import POINT_BYTES
 from enclave.handlers import (
+    approvals,
     attestation,
     budgets,
     ceremony,
@@ -106,6 +108,11 @@ HANDLERS: dict[str, Handler] = {
     "secret-put": secrets.put,
     "secret-challenge": secrets.challenge,
     "secret-release": secrets.release,
+    "park": approvals.park,
+    "parked": approvals.parked,
+    "approved": approvals.approved,
+    "reject": approvals.reject,
+    "cancel": approvals.cancel,
     "import-prepare": imports.prepare,
     "import-commit": imports.commit,
     "export": exports.export,
@@ -186,6 +193,9 @@ class NodeState:
         self.channels = Channels(self.identity)
         self.ecdsa = EcdsaSessions(self.identity, self.channels)
         self.ledger = Ledger()
+        self.approvals = ApprovalBook(store)
+        self.serving = 0
+        """The gateway connection whose request is being handled."""
         self.limits = NodeLimits(store, slots=len(roster.slots))
         self.quotes = QuoteBudget()
         self.release_nonces = ReleaseNonces()
@@ -199,19 +209,17 @@ class NodeState:
 
         The reply may leave only after `commit`.  Raises CodedError; WireError for an unknown verb.
         """
+        reply = self.begin(connection, verb, request, now)
+        return reply if isinstance(reply, Message) else completed(reply)
+
+    def begin(self, connection: int, verb: str, request: Message, now: int) -> Message | Work[Message]:
+        """As `handle`, but long work comes back to be done bit by bit, between other requests."""
+        self.serving = connection
         handler = HANDLERS.get(verb)
         if handler is None:
             raise WireError("unknown verb", code="wire.unknown-verb")
         if verb in RECORDED:
             return decided(self, verb, handler, connection, request, self.tick(now))
-        reply = handler(self, connection, request, self.tick(now))
-        return reply if isinstance(reply, Message) else completed(reply)
-
-    def begin(self, connection: int, verb: str, request: Message, now: int) -> Message | Work[Message]:
-        """As `handle`, but long work comes back unstarted, to be done between other requests."""
-        handler = HANDLERS.get(verb)
-        if handler is None:
-            raise WireError("unknown verb", code="wire.unknown-verb")
         return handler(self, connection, request, self.tick(now))
 
     def begin_evidence(self, request: EvidenceRequest, now: int) -> tuple[list[bytes], bytes]:
@@ -255,6 +263,7 @@ class NodeState:
             if pool is not None:
                 pool.wipe()
         self.ecdsa.disconnect(connection)
+        self.approvals.disconnect(connection)
         self.channels.disconnect(connection)
         self.verdicts.disconnect(connection)
 

@@ -1,18 +1,33 @@
-"""Verbs of key generation: ceremony-start, ceremony-round, ceremony-commit."""
+"""Verbs of ceremonies: start, rounds, both certificates, and questions about a session (specs/ceremonies.md)."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from enclave.authorise import authorise_order
+from enclave.ceremonies.facts import Facts, Kind, Member
+from enclave.ceremonies.generate import Generation, KeyPlan, key_id_of, order_digest
+from enclave.ceremonies.steps import Work
 from enclave.diversity import check_diversity
 from enclave.errors import CallerError, RefusedError, VerdictError
 from enclave.freezing import check_cluster
+from enclave.handlers import p256
 from enclave.ids import check_id
 from enclave.key_order import KeyOrder
 from enclave.keys import certify
-from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
-from enclave.wire.documents import CertificateSignature
+from enclave.tokens import key_resource
+from enclave.wire.ceremonies import (
+    CeremonyCommitted,
+    CeremonyDiscard,
+    CeremonyMessage,
+    CeremonyProof,
+    CeremonyQuery,
+    CeremonyRound,
+    CeremonyStanding,
+    CeremonyStart,
+)
+from enclave.wire.message import Empty
 
 if TYPE_CHECKING:
     from enclave.state import NodeState
@@ -20,11 +35,66 @@ if TYPE_CHECKING:
 PURPOSE = b"ceremony"
 
 
-def start(node: NodeState, _connection: int, request: CeremonyStart, now: int) -> CeremonyMessage:
-    """Round 1: verify the order, its participants and what they have in common, then commit to a polynomial."""
+def start(node: NodeState, _connection: int, request: CeremonyStart, now: int) -> Work[CeremonyMessage]:
+    """Round 1: verify the order, its participants and what they have in common."""
+    if request.kind != Kind.DKG:
+        raise CallerError(f"expected a ceremony kind of {', '.join(Kind)}", code="ceremony.kind")
+    return _generate(node, request, now)
+
+
+def advance(node: NodeState, _connection: int, request: CeremonyRound, now: int) -> Work[CeremonyMessage]:
+    """The later rounds, while nothing is frozen and every participant is trusted under the identity it started with."""
+    try:
+        check_cluster(node.directory)
+        for member in node.ceremonies.members(request.session):
+            _check_identity(node, member, now)
+    except (RefusedError, VerdictError):
+        node.ceremonies.end(request.session)
+        raise
+    return node.ceremonies.advance(request.session, request.round, request.messages, now)
+
+
+def commit(node: NodeState, _connection: int, request: CeremonyRound, now: int) -> Work[CeremonyCommitted]:
+    """Take a commit certificate, and sign the certificates of the keys that follow from it."""
+    certificates = []
+    for held in (yield from node.ceremonies.commit(request.session, request.messages, now)):
+        certificates.append(p256.with_statement(node, held, certify(node.identity, held.body)))
+        yield
+    return CeremonyCommitted(certificates=certificates)
+
+
+def abort(node: NodeState, _connection: int, request: CeremonyQuery, _now: int) -> CeremonyMessage:
+    """Sign that this node never prepares the session."""
+    return node.ceremonies.abort(request.session)
+
+
+def discard(node: NodeState, _connection: int, request: CeremonyDiscard, now: int) -> Empty:
+    """Take an abort certificate."""
+    attested = {}
+    # The identity of the session may be the signer, which needs no verdict of today.
+    with contextlib.suppress(VerdictError, RefusedError):
+        attested[request.message.slot] = node.verdicts.identity(request.message.slot, now)
+    node.ceremonies.discard(request.session, request.message, attested)
+    return Empty()
+
+
+def standing(node: NodeState, _connection: int, request: CeremonyQuery, _now: int) -> CeremonyStanding:
+    """How far a session got here."""
+    return node.ceremonies.standing(request.session)
+
+
+def proof(node: NodeState, _connection: int, request: CeremonyQuery, _now: int) -> CeremonyProof:
+    """The proof of the culprit this node named."""
+    return CeremonyProof(proof=node.ceremonies.proof(request.session))
+
+
+def _check_identity(node: NodeState, member: Member, now: int) -> None:
+    if Member.of(node.verdicts.identity(member.slot, now)) != member:
+        raise VerdictError(f"{member.slot} has another identity than at the start", code="attestation-stale")
+
+
+def _generate(node: NodeState, request: CeremonyStart, now: int) -> Work[CeremonyMessage]:
     token = authorise_order(node, request.token, request.body, now)
-    if request.kind != "dkg":
-        raise CallerError("expected ceremony kind dkg", code="ceremony.kind")
     check_id(request.key, "key")
     order = KeyOrder.parse(request.body, node.roster)
     if request.participants != list(order.nodes):
@@ -39,32 +109,20 @@ def start(node: NodeState, _connection: int, request: CeremonyStart, now: int) -
     if policy is not None:
         quorum = order.kind.signing_quorum(order.custody, order.shares_needed)
         node.limits.check_caps(policy, nodes=len(order.nodes), quorum=quorum)
+    if request.key != key_id_of(token.request_id):
+        raise CallerError("expected the key id that follows from the order", code="ceremony.key")
+    if node.keys.knows(request.key):
+        raise RefusedError("this order has made a key already", code="key.exists", hint="sign a fresh order")
+    names = [key_resource(request.key, 1)]
+    node.ceremonies.check_startable(request.session, names, now)
     node.ledger.take(PURPOSE, token.request_id, expires_at=token.expires_at, now=now)
-    return node.ceremonies.start(
+    facts = Facts(
+        kind=Kind.DKG,
         session=request.session,
-        key=request.key,
-        order=order,
-        token=token,
-        body=request.body,
-        members={slot: node.verdicts.identity(slot, now) for slot in order.nodes},
-        now=now,
+        cluster=node.roster.cluster_id,
+        roster_digest=node.roster.digest,
+        order=order_digest(request.key, token.request_id, request.body),
+        members=tuple(Member.of(node.verdicts.identity(slot, now)) for slot in order.nodes),
     )
-
-
-def advance(node: NodeState, _connection: int, request: CeremonyRound, now: int) -> CeremonyMessage:
-    """Rounds 2 and 3, while nothing is frozen and every participant is trusted under the identity it started with."""
-    try:
-        check_cluster(node.directory)
-    except RefusedError:
-        node.ceremonies.abort(request.session)
-        raise
-    for slot, member in node.ceremonies.members(request.session).items():
-        if node.verdicts.identity(slot, now) != member:
-            node.ceremonies.abort(request.session)
-            raise VerdictError(f"{slot} has another identity than at the start", code="attestation-stale")
-    return node.ceremonies.advance(request.session, request.round, request.messages, now)
-
-
-def commit(node: NodeState, _connection: int, request: CeremonyRound, _now: int) -> CertificateSignature:
-    """Activate the key once everyone prepared the same, and sign its certificate."""
-    return certify(node.identity, node.ceremonies.commit(request.session, request.messages))
+    steps = Generation(facts, KeyPlan.of_order(order, request.key), node.slot)
+    return node.ceremonies.start(facts, steps, names, b"", now)

@@ -1,8 +1,14 @@
-"""Rounds of a ceremony."""
+"""Orders, rounds, certificates and questions of a ceremony (specs/ceremonies.md)."""
 
 from __future__ import annotations
 
+import msgspec
+
+from enclave.wire.documents import CertificateSignature
 from enclave.wire.message import Message, tagged
+
+ABORT_ROUND = 0
+"""Round number of a participant's word that it will never prepare."""
 
 
 class CeremonyMessage(Message, frozen=True):
@@ -16,8 +22,21 @@ class CeremonyMessage(Message, frozen=True):
     signature: bytes
 
 
+class KeySource(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A key version a ceremony starts from; `body` is its certificate, for participants that do not hold it."""
+
+    key: str
+    version: int
+    epoch: int
+    body: bytes = b""
+
+
 class CeremonyStart(Message, frozen=True):
-    """Round 1: the order (request token over the exact body) and who takes part."""
+    """Round 1: the order and who takes part.
+
+    Key generation: `token` over the exact `body`, and the id of the `key` it makes.  All others: `body` is the signed
+    order, empty where the roster's schedule orders a refresh, and `sources` are the keys of this batch.
+    """
 
     session: bytes
     kind: str
@@ -25,14 +44,55 @@ class CeremonyStart(Message, frozen=True):
     body: bytes
     key: str
     participants: list[str]
+    sources: list[KeySource] = []
 
 
 class CeremonyRound(Message, frozen=True):
-    """Rounds 2 and later: all participants' messages of the round before."""
+    """Rounds 2 and later, and the commit: all participants' messages of the round before."""
 
     session: bytes
     round: int
     messages: list[CeremonyMessage]
+
+
+class CeremonyCommitted(Message, frozen=True):
+    """A node's signatures over the certificates of the keys it holds since a commit."""
+
+    certificates: list[CertificateSignature]
+
+
+class CeremonyQuery(Message, frozen=True):
+    """Ask about one session."""
+
+    session: bytes
+
+
+class CeremonyDiscard(Message, frozen=True):
+    """Deliver an abort certificate: one participant's signed abort."""
+
+    session: bytes
+    message: CeremonyMessage
+
+
+class CeremonyStanding(Message, frozen=True):
+    """How far a session got at one node."""
+
+    state: str
+    """`unknown`, `running`, `prepared`, `committed` or `aborted`."""
+    kind: str = ""
+    prepared_at: int = 0
+    """Unix seconds."""
+    participants: list[str] = []
+    keys: list[str] = []
+    """`key/version` of every entry."""
+    certificate: list[CeremonyMessage] = []
+    """Own prepare while prepared; the commit or abort certificate afterwards."""
+
+
+class CeremonyProof(Message, frozen=True):
+    """Proof of a named culprit, empty if there is none (enclave.ceremonies.proof)."""
+
+    proof: bytes
 
 
 def ceremony_message_bytes(message: CeremonyMessage) -> bytes:

@@ -5,6 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from enclave.errors import WireError
+from enclave.wire.approvals import (
+    ApprovedRequest,
+    CancelRequest,
+    Granted,
+    Parked,
+    ParkedRequest,
+    ParkRequest,
+    RejectRequest,
+)
 from enclave.wire.attestation import (
     ChallengeReply,
     CollateralRequest,
@@ -97,6 +106,11 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "secret-put": (SecretPut, CertificateSignature),
     "secret-challenge": (SecretChallenge, SecretNonce),
     "secret-release": (SecretRelease, ReleasedShare),
+    "park": (ParkRequest, Parked),
+    "parked": (ParkedRequest, Parked),
+    "approved": (ApprovedRequest, Granted),
+    "reject": (RejectRequest, Empty),
+    "cancel": (CancelRequest, Empty),
     "import-prepare": (ImportPrepare, ImportAccepted),
     "import-commit": (ImportCommit, CertificateSignature),
     "export": (ExportRequest, ExportedShare),

@@ -20,8 +20,7 @@ import msgspec
 from enclave.certificate import verify_certificate
 from enclave.errors import PeerError
 from enclave.key_order import KeyOrder
-from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
-from enclave.wire.documents import CertificateSignature
+from enclave.wire.ceremonies import CeremonyCommitted, CeremonyMessage, CeremonyRound, CeremonyStart
 from enclave.wire.message import Message, decode_as, encode, tagged
 from kms.errors import ConflictError, KmsError, NodeRefusal, UnavailableError
 from kms.fleet.fleet import Fleet
@@ -94,7 +93,12 @@ async def finish(fleet: Fleet, store: Store, ceremony: StoredCeremony) -> Key:
     record = _DECODER.decode(ceremony.order)
     commit = decode_as(CeremonyRound, ceremony.commit)
     answers = await _ask(fleet, record.participants, "ceremony-commit", commit)
-    signatures = [answer for answer in answers.values() if isinstance(answer, CertificateSignature)]
+    signatures = [
+        signature
+        for answer in answers.values()
+        if isinstance(answer, CeremonyCommitted)
+        for signature in answer.certificates
+    ]
     for slot, answer in answers.items():
         if isinstance(answer, KmsError):
             logger().warning("commit-failed", slot=slot, key=ceremony.key, code=answer.code)

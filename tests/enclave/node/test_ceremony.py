@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from nacl.signing import VerifyKey
 
-from enclave.ceremonies import CLOCK_SPREAD_S_MAX, LIFETIME_S, LIVE_MAX, key_id_of
+from enclave.ceremonies.engine import CLOCK_SPREAD_S_MAX, LIFETIME_S, LIVE_MAX
+from enclave.ceremonies.generate import key_id_of
 from enclave.errors import EnclaveError
 from enclave.identity import BootIdentity
 from enclave.threshold.hpke import public_key_x25519
@@ -49,6 +50,7 @@ def test_an_order_from_before_the_boot_is_refused(ready: World) -> None:
     ready.now += 2
     ready.stop("node-1")
     ready.start("node-1")
+    ready.attest()
     assert code_of(ready.call, "node-1", "ceremony-start", start) == "token.before-boot"
 
 
@@ -104,7 +106,7 @@ def test_two_runs_of_one_order_cannot_both_prepare(ready: World) -> None:
         runs.append([ready.call(slot, "ceremony-round", second) for slot in ready.slots])
     advance(ready, ready.slots, 3, runs[0])
     late = CeremonyRound(session=b"t" * 32, round=3, messages=runs[1])
-    assert {code_of(ready.call, slot, "ceremony-round", late) for slot in ready.slots} == {"key.exists"}
+    assert {code_of(ready.call, slot, "ceremony-round", late) for slot in ready.slots} == {"ceremony.unresolved"}
 
 
 # --- orders -------------------------------------------------------------------------------------------
@@ -189,7 +191,7 @@ def test_a_session_is_used_once(ready: World) -> None:
     start = ready.ceremony_start(ready.order(), session=SESSION)
     ready.call("node-1", "ceremony-start", start)
     assert code_of(ready.call, "node-1", "ceremony-start", start) == "ceremony.session"
-    ready.nodes["node-1"].ceremonies.abort(SESSION)
+    ready.nodes["node-1"].ceremonies.end(SESSION)
     fresh = ready.ceremony_start(ready.order(), session=SESSION)
     assert code_of(ready.call, "node-1", "ceremony-start", fresh) == "ceremony.session"
 
@@ -365,14 +367,14 @@ def test_a_prepared_share_survives_a_restart_and_commits_after_it(ready: World) 
     prepares = ready.run_rounds(ready.ceremony_start(ready.order(), session=SESSION))
     commit = CeremonyRound(session=SESSION, round=4, messages=prepares)
     for slot in ready.slots[:4]:
-        ready.call(slot, "ceremony-commit", commit)
+        ready.commit(slot, commit)
     ready.stop("node-5")
     ready.start("node-5")
     assert ready.call("node-5", "holdings").pending == [SESSION]
     ready.attest()
-    signature = ready.call("node-5", "ceremony-commit", commit)
+    signature = ready.commit("node-5", commit)
     assert signature.boot_counter == 2
-    others = [ready.call(slot, "ceremony-commit", commit) for slot in ready.slots[:4]]
+    others = [ready.commit(slot, commit) for slot in ready.slots[:4]]
     certificate = ready.verified([*others, signature])
     ready.now += 1
     assert ready.sign(certificate, b"after", ["node-3", "node-4", "node-5"])
@@ -382,8 +384,8 @@ def test_a_commit_is_repeatable(ready: World) -> None:
     """Delivering a commit again returns the same body and changes nothing."""
     prepares = ready.run_rounds(ready.ceremony_start(ready.order(), session=SESSION))
     commit = CeremonyRound(session=SESSION, round=4, messages=prepares)
-    first = ready.call("node-1", "ceremony-commit", commit)
-    assert ready.call("node-1", "ceremony-commit", commit) == first
+    first = ready.commit("node-1", commit)
+    assert ready.commit("node-1", commit) == first
 
 
 def test_a_lost_prepare_can_be_asked_for_again(ready: World) -> None:

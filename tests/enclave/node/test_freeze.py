@@ -212,7 +212,7 @@ def test_a_frozen_cluster_makes_no_keys(ready: World) -> None:
     following = CeremonyRound(session=running.session, round=2, messages=messages)
     assert code_of(ready.call, "node-1", "ceremony-round", following) == "frozen.cluster"
     commit = CeremonyRound(session=prepared.session, round=4, messages=prepares)
-    key = ready.verified([ready.call(slot, "ceremony-commit", commit) for slot in ready.slots])
+    key = ready.verified([ready.commit(slot, commit) for slot in ready.slots])
     ready.now += 1
     assert code_of(ready.sign, key, b"x") == "frozen.cluster"
     freeze(ready, Scope.CLUSTER, state="thawed")

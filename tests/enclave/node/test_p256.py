@@ -41,7 +41,7 @@ class Made:
         start = world.ceremony_start(self.order, session=session)
         self.token = start.token
         commit = CeremonyRound(session=session, round=4, messages=world.run_rounds(start))
-        self.key = world.verified([world.call(slot, "ceremony-commit", commit) for slot in start.participants])
+        self.key = world.verified([world.commit(slot, commit) for slot in start.participants])
 
     def release(self, slot: str, **changes: Any) -> SealedShare:
         """One share for the assembler."""
@@ -186,7 +186,7 @@ def test_other_kinds_of_keys_are_not_derived(ready: World) -> None:
     start = ready.ceremony_start(body, session=b"u" * 32)
     commit = CeremonyRound(session=b"u" * 32, round=4, messages=ready.run_rounds(start))
     for slot in ready.slots:
-        ready.call(slot, "ceremony-commit", commit)
+        ready.commit(slot, commit)
     request = P256Release(token=start.token, body=body, signers=SIGNERS, assembler="node-1")
     assert code_of(ready.call, "node-2", "p256-release", request) == "key.spec"
 

@@ -357,8 +357,13 @@ class World:
         """A new key, its certificate verified as a client would."""
         start = self.ceremony_start(self.order(**changes), session=session)
         commit = CeremonyRound(session=session, round=4, messages=self.run_rounds(start))
-        signatures = [self.call(slot, "ceremony-commit", commit) for slot in start.participants]
-        return self.verified(signatures)
+        return self.verified([self.commit(slot, commit) for slot in start.participants])
+
+    def commit(self, slot: str, commit: CeremonyRound) -> CertificateSignature:
+        """One node's signature over the certificate of the one key of a committed ceremony."""
+        (signature,) = self.call(slot, "ceremony-commit", commit).certificates
+        assert isinstance(signature, CertificateSignature)
+        return signature
 
     def verified(self, signatures: list[CertificateSignature]) -> KeyCertificate:
         """The certificate under the nodes' present identity keys."""
