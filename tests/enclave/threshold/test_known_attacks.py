@@ -17,6 +17,7 @@ from enclave.group.secp256k1 import SECP256K1
 from enclave.secret import declassify
 from enclave.threshold import frost
 from enclave.threshold.bip340_session import aggregate_nonces
+from enclave.threshold.ecdsa.finish import finish
 from enclave.threshold.frost_binding import Commitment, bind
 from enclave.threshold.shamir import lagrange
 from tests.enclave.threshold import test_bip340, test_ecdsa
@@ -197,7 +198,7 @@ def test_a_tweak_chosen_after_the_nonce_would_forge() -> None:
     digest, tweak = hashlib.sha256(b"pay everything to mallory").digest(), 1234567
     committee = test_ecdsa.Committee(2, tweak=tweak)
     payloads = committee.run(4)
-    signature, _ = test_ecdsa.finish(committee.session, payloads)
+    signature, _ = finish(committee.session, payloads)
     r = int.from_bytes(signature[:32], "big")
     q = SECP256K1.order
     h, wanted = int.from_bytes(committee.digest, "big"), int.from_bytes(digest, "big")
