@@ -1,4 +1,4 @@
-"""`kms keys`: create, list, show, derive, disable, enable."""
+"""`kms keys`: create, import, list, show, derive, export, disable, enable."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from kms.cli.lazy import LazyGroup
 
 VERBS = {
     "create": ("kms.cli.keys.create:create", "Have the nodes generate a key."),
+    "import": ("kms.cli.keys.import_:import_", "Split an existing key among the nodes."),
     "list": ("kms.cli.keys.list:list_", "List the keys."),
     "show": ("kms.cli.keys.show:show", "Show one key."),
     "derive": ("kms.cli.keys.derive:derive", "Show a child key and its address."),
+    "export": ("kms.cli.keys.export:export", "Write an exportable key to an encrypted file."),
     "disable": ("kms.cli.keys.state:disable", "Stop every use of a key."),
     "enable": ("kms.cli.keys.state:enable", "Allow use of a key again."),
 }

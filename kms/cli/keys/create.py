@@ -30,6 +30,7 @@ from kms.cli.progress import working
 @click.option("--node", "nodes", multiple=True, metavar="SLOT", help="A node that holds a share; repeat; default all.")
 @click.option("--assembler", "assemblers", multiple=True, metavar="SLOT", help="For custody reconstruct; repeat.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label; repeat.")
+@click.option("--exportable", is_flag=True, help="Let a policy allow the key to leave; never changes.")
 @click.option("--idempotency-key", help="The same key and order again give the same answer.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the key's id alone, for use in scripts.")
 @with_target
@@ -43,6 +44,7 @@ def create(
     nodes: tuple[str, ...],
     assemblers: tuple[str, ...],
     labels: tuple[str, ...],
+    exportable: bool,
     idempotency_key: str | None,
     quiet: bool,
     target: Target,
@@ -69,6 +71,7 @@ def create(
                     nodes=list(nodes) or None,
                     assemblers=list(assemblers) or None,
                     labels=parse_context(labels),
+                    exportable=exportable,
                     idempotency_key=idempotency_key,
                 )
         if quiet:
