@@ -18,6 +18,7 @@ from kms.fleet.attestation import AttestationRelay
 from kms.fleet.ceremony import finish
 from kms.fleet.documents import DocumentRelay, push_collateral, push_registry
 from kms.fleet.fleet import Fleet
+from kms.fleet.heartbeats import HeartbeatRelay
 from kms.fleet.link import NodeLink
 from kms.fleet.rosters import RosterRelay, RosterStore
 from kms.fleet.running import keep_running
@@ -58,6 +59,7 @@ class Gateway:
         )
         self._admittance.follow(self.rosters.rosters)
         self.relay = AttestationRelay(self.fleet, self._admittance)
+        self.heartbeats = HeartbeatRelay(self.fleet)
         self.roster_relay = RosterRelay(self.rosters, self.fleet, changed=self._show_anew)
         self.documents = DocumentRelay(self.fleet, store, newest=self.directory.newest)
         self.admissions = Admissions(
@@ -111,6 +113,7 @@ class Gateway:
         self.fleet.recheck = self.relay.recheck
         self.fleet.start()
         self.relay.start()
+        self.heartbeats.start()
         self.roster_relay.start()
         self._tasks.add(keep_running("sources", self._poll_sources))
         self._tasks.add(keep_running("verdicts", self._poll_verdicts))
@@ -127,6 +130,7 @@ class Gateway:
         await self.operations.close()
         await self.roster_relay.close()
         await self.relay.close()
+        await self.heartbeats.close()
         await self.fleet.close()
         await self.store.close()
         logger().info("gateway-stopped")

@@ -20,7 +20,21 @@ ATTEMPTS_MAX = 3
 AGREEING_MIN = 2
 """Nodes that must refuse alike before a refusal is believed: one may be faulty or out of date."""
 
-OWN_STATE = ("attestation-", "nonces.", "channel.", "storage.", "wire.", "ledger.", "peer.", "protocol.", "clock-skew")
+OWN_STATE = (
+    "attestation-",
+    "nonces.",
+    "channel.",
+    "storage.",
+    "wire.",
+    "ledger.",
+    "peer.",
+    "protocol.",
+    "clock-",
+    "lease-",
+    "versions-",
+    "log-",
+    "log.full",
+)
 """Prefixes of codes that speak of a node, not of the request."""
 
 USED_UP = frozenset(

@@ -38,6 +38,9 @@ SUSPECT_S = 10.0
 SILENCE_S_MAX = 20.0
 """A connection on which nothing is answered for so long is taken for dead (a machine that vanished sends no reset)."""
 
+UNHEARD = "unheard"
+"""Why a node is not asked to work before its first heartbeat on a connection."""
+
 QUARANTINE_S = 120.0
 """How long a node caught with a wrong share is avoided."""
 
@@ -62,6 +65,9 @@ class NodeLink:
         """What the node said of itself on this connection."""
         self.admitted = False
         """Whether its evidence names the key of this TLS connection."""
+        self.refuses = UNHEARD
+        """Why the node says that it does not work now; empty if it does (kms.fleet.heartbeats)."""
+        self.why = ""
         self._suspect_until = 0.0
         self._silent_since: float | None = None
         self._on_up = on_up
@@ -90,7 +96,7 @@ class NodeLink:
     @property
     def usable(self) -> bool:
         """Whether requests may be sent here."""
-        return self.connected and self.admitted
+        return self.connected and self.admitted and not self.refuses
 
     @property
     def suspect(self) -> bool:
@@ -166,6 +172,7 @@ class NodeLink:
         self._connection = connection
         self.generation += 1
         self.admitted = False
+        self.refuses = UNHEARD
         status = await connection.call("status", Empty(), CONNECT_TIMEOUT_S)
         assert isinstance(status, Status)
         if status.slot != self.slot:
@@ -185,6 +192,7 @@ class NodeLink:
         self._connection = None
         self.status = None
         self.admitted = False
+        self.refuses = UNHEARD
         self._gone.set()
         if was_up:
             self._on_down(self)

@@ -40,6 +40,7 @@ class VerdictTable:
         return (
             row is not None
             and row.result == TRUSTED
+            and row.alive
             and row.valid_until > now
             and row.boot_counter == self._boots.get(peer)
         )
