@@ -85,9 +85,13 @@ class RegistrySnapshot:
 
     def encode(self) -> bytes:
         """The file."""
-        members, freshness = self.members_note.encode(), self.freshness_note.encode()
-        header = b"%d %d %d\n" % (len(members), len(freshness), len(self.log_bytes))
-        return MAGIC + header + members + freshness + self.log_bytes
+        return self.assembled(self.members_note.encode(), self.freshness_note.encode(), self.log_bytes)
+
+    @staticmethod
+    def assembled(members: bytes, freshness: bytes, log_bytes: bytes) -> bytes:
+        """The file of two encoded notes and the lines they cover, kept apart by whoever keeps many heads of one log."""
+        header = b"%d %d %d\n" % (len(members), len(freshness), len(log_bytes))
+        return MAGIC + header + members + freshness + log_bytes
 
     def verify(
         self,

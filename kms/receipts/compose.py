@@ -1,0 +1,193 @@
+"""Puts a receipt together from the log store: leaves with proofs, heads, countersignatures, evidence, certificate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from attestation.canonical import parse_json
+from attestation.envelope import b64url
+from attestation.receipts.document import proof_to_json, write_receipt
+from attestation.receipts.entry import Decision, SeenVerdict, parse_entry
+from enclave.wire.attestation import Presentation
+from kms.errors import NotFoundError, UnavailableError
+from kms.receipts.store import LogStore, StoredCheckpoint, StoredEntry
+
+_PARTS = msgspec.msgpack.Decoder(list[bytes])
+
+
+class Composer:
+    """One receipt from one store."""
+
+    def __init__(self, store: LogStore, *, cluster: bytes, rosters: Sequence[bytes], needed: int) -> None:
+        """`rosters` are the signed envelopes from version 1 on; `needed` peers make a head countersigned."""
+        self._store = store
+        self._cluster = cluster
+        self._rosters = rosters
+        self._needed = needed
+        self._evidence: dict[bytes, Presentation] = {}
+        self._registries: dict[bytes, bytes] = {}
+        self._collateral: dict[bytes, bytes] = {}
+        self._openings: list[dict[str, Any]] = []
+        self._at = 0
+
+    def compose(self, request: bytes, *, principal: str | None) -> bytes:
+        """The receipt file for one request; with `principal`, only that principal's own.
+
+        Raises NotFoundError (`receipt.unknown`), UnavailableError (`receipt.pending`) while peers have not
+        countersigned yet.
+        """
+        found = [
+            (entry, decision) for entry in self._store.about(request) if (decision := _decision(entry)) is not None
+        ]
+        if not found or (principal is not None and any(item.principal != principal for _, item in found)):
+            raise NotFoundError("no decision on that request is stored here", code="receipt.unknown")
+        self._at = max(decision.time for _, decision in found)
+        by_log: dict[int, list[tuple[StoredEntry, Decision]]] = {}
+        for entry, decision in found:
+            by_log.setdefault(entry.log, []).append((entry, decision))
+        logs = [self._log(log, made, request) for log, made in by_log.items()]
+        return write_receipt(
+            {
+                "cluster": self._cluster.hex(),
+                "request_id": request.hex(),
+                "rosters": [parse_json(envelope) for envelope in self._rosters],
+                "identities": [_presented(item) for item in self._evidence.values()],
+                "collateral": [b64url(blob) for blob in self._collateral.values()],
+                "registries": [b64url(item) for item in self._registries.values()],
+                "logs": logs,
+                "certificate": self._certificate([decision for _, decision in found]),
+                "openings": self._openings,
+            }
+        )
+
+    def _log(self, log: int, made: list[tuple[StoredEntry, Decision]], request: bytes) -> dict[str, Any]:
+        entries = {entry.number: entry for entry, _ in made} | {0: self._store.entry(log, 0)}
+        for _, decision in made:
+            for _, digest in decision.members:
+                verdict = self._store.verdict(log, digest)
+                if verdict is not None:
+                    entries[verdict.number] = verdict
+                    self._bind(verdict)
+        slot, boot = made[0][0].slot, made[0][0].boot_counter
+        head = self._store.checkpoint(log, above=max(entries), needed=self._needed)
+        if head is None:
+            raise UnavailableError(
+                f"peers have not countersigned the log of {slot} that far yet",
+                code="receipt.pending",
+                hint="ask again in a few seconds",
+            )
+        self._bind_boot(slot, boot)
+        for peer, peer_boot, _, _ in head.countersignatures:
+            self._bind_boot(peer, peer_boot)
+        for entry, decision in made:
+            self._open(entry, decision, request)
+        tree = self._store.tree(log)
+        part: dict[str, Any] = {
+            "slot": slot,
+            "boot_counter": boot,
+            "checkpoint": head.note.decode(),
+            "leaves": [
+                {
+                    "index": number,
+                    "entry": b64url(_body(entry)),
+                    "proof": proof_to_json(tree.inclusion_proof(number, head.size)),
+                }
+                for number, entry in sorted(entries.items())
+            ],
+            "countersignatures": [
+                {"body": b64url(body), "signature": b64url(signature)}
+                for _, _, body, signature in head.countersignatures
+            ],
+        }
+        later = self._store.checkpoint(log, above=head.size, needed=self._needed, newest=True)
+        if later is not None:
+            part["later"] = _later(tree.consistency_proof(head.size, later.size), later)
+        return part
+
+    def _bind(self, verdict: StoredEntry) -> None:
+        """The evidence, collateral and registry that a verdict rests on."""
+        entry = parse_entry(_body(verdict))
+        assert isinstance(entry, SeenVerdict)
+        presentation = self._store.presentation(entry.evidence)
+        if presentation is not None:
+            self._evidence[entry.evidence] = presentation
+        self._take_collateral(entry.collateral)
+        snapshot = self._store.registry(entry.registry_root, self._at)
+        if snapshot is not None:
+            self._registries[entry.registry_root] = snapshot
+
+    def _bind_boot(self, slot: str, boot_counter: int) -> None:
+        """Evidence for a boot that signed something in this receipt, if none is there yet."""
+        known = {(item.identity.slot, item.identity.boot_counter) for item in self._evidence.values()}
+        if (slot, boot_counter) not in known:
+            presentation = self._store.presentation_of(slot, boot_counter, self._at)
+            if presentation is not None:
+                self._evidence[hashlib.sha256(presentation.evidence).digest()] = presentation
+        if not self._registries:
+            snapshot = self._store.registry_at(self._at)
+            if snapshot is not None:
+                self._registries[b""] = snapshot
+        if not self._collateral:
+            self._take_collateral(b"")
+
+    def _take_collateral(self, digest: bytes) -> None:
+        for blob in self._store.collateral(digest, self._at):
+            self._collateral[hashlib.sha256(blob).digest()] = blob
+
+    def _open(self, entry: StoredEntry, decision: Decision, request: bytes) -> None:
+        stored = self._store.output(request, entry.slot, decision.output) if decision.output else None
+        if stored is None:
+            return
+        scheme, *parts = _PARTS.decode(stored)
+        self._openings.append(
+            {
+                "slot": entry.slot,
+                "boot_counter": entry.boot_counter,
+                "index": entry.number,
+                "scheme": scheme.decode(),
+                "parts": [b64url(part) for part in parts],
+            }
+        )
+
+    def _certificate(self, decisions: list[Decision]) -> Any:
+        for decision in decisions:
+            if decision.certificate and (stored := self._store.certificate(decision.certificate)) is not None:
+                return parse_json(stored)
+        return None
+
+
+def _decision(entry: StoredEntry) -> Decision | None:
+    """The decision of an entry, unless its content was pruned."""
+    if entry.body is None:
+        return None
+    found = parse_entry(entry.body)
+    return found if isinstance(found, Decision) else None
+
+
+def _body(entry: StoredEntry) -> bytes:
+    if entry.body is None:
+        raise NotFoundError("what the receipt needs is older than this gateway keeps", code="receipt.pruned")
+    return entry.body
+
+
+def _later(proof: list[bytes], later: StoredCheckpoint) -> dict[str, Any]:
+    return {"checkpoint": later.note.decode(), "proof": proof_to_json(proof)}
+
+
+def _presented(item: Presentation) -> dict[str, Any]:
+    identity = item.identity
+    return {
+        "slot": identity.slot,
+        "boot_counter": identity.boot_counter,
+        "identity_key": identity.identity_key.hex(),
+        "kem_key": b64url(identity.kem_key),
+        "tls_spki": identity.tls_spki.hex(),
+        "roster_digest": identity.roster_digest.hex(),
+        "purpose": identity.purpose,
+        "nonces": [nonce.hex() for nonce in item.nonces],
+        "evidence": b64url(item.evidence),
+    }
