@@ -72,6 +72,7 @@ class Act(StrEnum):
     POLICIES_GET = "policies.get"
     AGENTS_LIST = "agents.list"
     AUDIT_READ = "audit.read"
+    RECEIPTS_GET = "receipts.get"
     DOCUMENTS_PUT = "documents.put"
     SECRETS_PUT = "secrets.put"
     SECRETS_GET = "secrets.get"

@@ -29,6 +29,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     registry: str | None = None
     log_level: str = "info"
     rate_limit: RateLimit = RateLimit()
+    log_retention_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class GatewayConfig:
     registry: Path | None
     log_level: str
     rate_limit: RateLimit
+    log_retention_days: int | None = None
+    """Days for which nodes' log entries are kept; None keeps them for good."""
 
     @classmethod
     def load(cls, path: Path) -> GatewayConfig:
@@ -60,6 +63,8 @@ class GatewayConfig:
             raise ConfigurationError(f"{path}: expected log_level of {', '.join(LOG_LEVELS)}")
         if file.rate_limit.per_second < 1 or file.rate_limit.burst < 1:
             raise ConfigurationError(f"{path}: expected a rate limit of at least 1")
+        if file.log_retention_days is not None and file.log_retention_days < 1:
+            raise ConfigurationError(f"{path}: expected log_retention_days of at least 1")
         host, port = _address(file.listen, path)
         base = path.resolve().parent
         return cls(
@@ -71,6 +76,7 @@ class GatewayConfig:
             registry=base / file.registry if file.registry is not None else None,
             log_level=file.log_level,
             rate_limit=file.rate_limit,
+            log_retention_days=file.log_retention_days,
         )
 
 

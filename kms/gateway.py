@@ -27,6 +27,8 @@ from kms.keyring import Keyring
 from kms.observe import logger
 from kms.operations import Operations
 from kms.ratelimit import RateLimiter
+from kms.receipts.collector import LogCollector
+from kms.receipts.store import LogStore
 from kms.store.protocol import Store
 
 POLL_S = 1.0
@@ -69,6 +71,15 @@ class Gateway:
             clock=self.fleet.clock,
             monotonic=time.monotonic,
         )
+        self.logs = LogCollector(
+            self.fleet,
+            LogStore(config.data),
+            certificates=self.keyring.certified,
+            audit_head=lambda: store.audit_head,
+            retention_s=None if config.log_retention_days is None else 86400 * config.log_retention_days,
+        )
+        self.relay.on_presentation.append(self.logs.note_presentation)
+        self.heartbeats.on_heartbeat.append(self.logs.heartbeats.hear)
         self.operations = Operations(store, clock=self.fleet.clock)
         self.evidence_limiter = RateLimiter(per_second=10, burst=20)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,6 +126,8 @@ class Gateway:
         self.relay.start()
         self.heartbeats.start()
         self.roster_relay.start()
+        await self._note_sources()
+        self.logs.start()
         self._tasks.add(keep_running("sources", self._poll_sources))
         self._tasks.add(keep_running("verdicts", self._poll_verdicts))
         self._tasks.add(keep_running("catch-up", self._poll_holdings))
@@ -131,6 +144,7 @@ class Gateway:
         await self.roster_relay.close()
         await self.relay.close()
         await self.heartbeats.close()
+        await self.logs.close()
         await self.fleet.close()
         await self.store.close()
         logger().info("gateway-stopped")
@@ -184,10 +198,21 @@ class Gateway:
             await asyncio.sleep(POLL_S)
             changed = [self._poll_file(files) for files in (self.collateral, self.registry)]
             if any(changed):
+                await self._note_sources()
                 links = self.fleet.connected
                 await asyncio.gather(*(self._give(link) for link in links))
                 await self.fleet.refresh_verdicts([link.slot for link in links])
                 logger().info("sources-pushed", count=len(links))
+
+    async def _note_sources(self) -> None:
+        """Receipts need what nodes judged evidence by."""
+        try:
+            if self.collateral.contents:
+                await self.logs.note_collateral(self.collateral.contents)
+            for snapshot in self.registry.contents:
+                await self.logs.note_registry(snapshot)
+        except CodedError as error:
+            logger().warning("sources-not-kept", code=error.code)
 
     def _poll_file(self, files: WatchedFiles) -> bool:
         try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
+from enclave.certificate import certificate_to_json
 from kms.keys import Key
 from kms.store.protocol import Store
 
@@ -45,6 +48,13 @@ class Keyring:
             return None
         stored = await self._store.key(key)
         return None if stored is None else self.put(Key.load(stored))
+
+    async def certified(self, resource: str, digest: bytes) -> dict[str, Any] | None:
+        """The certificate of `key_.../version` in its JSON form, if its body has that SHA-256."""
+        key = await self.get(resource.partition("/")[0])
+        if key is None or hashlib.sha256(key.record.body).digest() != digest:
+            return None
+        return certificate_to_json(key.record.body, key.record.signatures)
 
     async def page(self, *, after: str, limit: int) -> list[Key]:
         """Keys with ids above `after`."""

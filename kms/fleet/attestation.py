@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from enclave.wire.attestation import ChallengeReply, PeerVerdict, Presentation
 from enclave.wire.channel import ChannelOpening, ChannelOpenRequest
@@ -49,7 +49,9 @@ class AttestationRelay:
     def __init__(self, fleet: Fleet, admittance: Admittance) -> None:
         self._fleet = fleet
         self._admittance = admittance
-        self.desks = {slot: EvidenceDesk(link) for slot, link in fleet.links.items()}
+        self.on_presentation: list[Callable[[Presentation], None]] = []
+        """Told of every presentation made, whoever asked for it."""
+        self.desks = {slot: EvidenceDesk(link, self._presented) for slot, link in fleet.links.items()}
         self._due: dict[Pair, float] = {}
         self._pause: dict[Pair, float] = {}
         self._channels: dict[Pair, tuple[tuple[int, int, int], float]] = {}
@@ -69,7 +71,9 @@ class AttestationRelay:
     def follow(self) -> None:
         """The fleet has other links: ask those for evidence, and nobody else."""
         self.desks = {
-            slot: desk if (desk := self.desks.get(slot)) is not None and desk.link is link else EvidenceDesk(link)
+            slot: desk
+            if (desk := self.desks.get(slot)) is not None and desk.link is link
+            else EvidenceDesk(link, self._presented)
             for slot, link in self._fleet.links.items()
         }
         for table in (self._due, self._pause, self._channels):
@@ -110,6 +114,10 @@ class AttestationRelay:
         """A node said that sessions are missing: take its word."""
         for slot in senders:
             self._channels.pop((slot, receiver), None)
+
+    def _presented(self, presentation: Presentation) -> None:
+        for listener in self.on_presentation:
+            listener(presentation)
 
     def _set_due(self, pairs: set[Pair]) -> None:
         now = asyncio.get_running_loop().time()

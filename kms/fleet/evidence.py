@@ -6,6 +6,7 @@ A quote is work, so whoever asks while one is being made shares the next one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from enclave.wire.attestation import EvidenceRequest, Presentation
 from kms.errors import KmsError
@@ -24,8 +25,10 @@ PAUSE_S = 0.02
 class EvidenceDesk:
     """The queue of nonces before one node."""
 
-    def __init__(self, link: NodeLink) -> None:
+    def __init__(self, link: NodeLink, on_presentation: Callable[[Presentation], None]) -> None:
+        """`on_presentation` sees every presentation made: receipts need the evidence that nodes relied on."""
         self.link = link
+        self._on_presentation = on_presentation
         self._waiting: list[tuple[list[bytes], asyncio.Future[Presentation]]] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -46,6 +49,7 @@ class EvidenceDesk:
             try:
                 reply = await self.link.call("evidence", EvidenceRequest(nonces=nonces), timeout_s=TIMEOUT_S)
                 assert isinstance(reply, Presentation)
+                self._on_presentation(reply)
             except KmsError as error:
                 for _, future in batch:
                     if not future.done():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -48,6 +49,8 @@ class HeartbeatRelay:
         self._wake = asyncio.Event()
         self._soon = SOON_MAX
         self._pending: set[asyncio.Future[Any]] = set()
+        self.on_heartbeat: list[Callable[[SignedHeartbeat], None]] = []
+        """Told of every heartbeat as it comes: a peer's echo countersigns a log."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -119,11 +122,20 @@ class HeartbeatRelay:
         reply = answer.result()
         assert isinstance(reply, HeartbeatReply)
         self._newest[link.slot] = (generation, reply.heartbeat)
+        for listener in self.on_heartbeat:
+            listener(reply.heartbeat)
         if reply.refuses != link.refuses:
             logger().info("node-works" if not reply.refuses else "node-refuses", slot=link.slot, code=reply.refuses)
             if reply.refuses:
                 self._soon = SOON_MAX
+            self._look()
         link.refuses, link.why = reply.refuses, reply.detail
+
+    def _look(self) -> None:
+        """A node began or ceased to work: whom its peers hear has changed."""
+        task = asyncio.ensure_future(self._fleet.refresh_verdicts([link.slot for link in self._fleet.connected]))
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
 
     def _given(self, link: NodeLink, answer: asyncio.Future[Any]) -> None:
         self._pending.discard(answer)

@@ -6,6 +6,7 @@ published nonce per signer.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -36,12 +37,21 @@ class Scheme(Protocol):
     def aggregate(self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]) -> bytes:
         """The verified signature; raises PeerError naming the indices of wrong shares, other EnclaveErrors."""
 
+    commitment: str
+    """Name under which nodes' logs commit to what they gave out (specs/receipts.md section 4)."""
+
+    def outputs(
+        self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]
+    ) -> dict[str, tuple[bytes, ...]]:
+        """What each signer gave out, in the parts of that commitment."""
+
 
 class Ed25519:
     """FROST(Ed25519, SHA-512)."""
 
     suite = ED25519
     verb = "sign"
+    commitment = "frost-ed25519"
 
     def __init__(self, key: Key, *, token: str, body: bytes, message: bytes) -> None:
         self._key = key
@@ -70,6 +80,13 @@ class Ed25519:
             group_commitment=replies[slots[0]].group_commitment,
         )
 
+    def outputs(
+        self, _slots: Sequence[str], _nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]
+    ) -> dict[str, tuple[bytes, ...]]:
+        """Message digest, R, share."""
+        digest = hashlib.sha256(self._message).digest()
+        return {slot: (digest, reply.group_commitment, reply.share) for slot, reply in replies.items()}
+
     def _listed(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> list[Commitment]:
         pairs = zip(slots, nonces, strict=True)
         return [(self._key.index[slot], nonce.hiding, nonce.binding) for slot, nonce in pairs]
@@ -80,6 +97,7 @@ class Bip340:
 
     suite = SCHNORR
     verb = "schnorr-sign"
+    commitment = "bip340"
 
     def __init__(self, key: Key, *, token: str, body: bytes, message: bytes) -> None:
         self._key = key
@@ -110,6 +128,13 @@ class Bip340:
             shares={self._key.index[slot]: reply.share for slot, reply in replies.items()},
             tweaks=tweaks_of(certificate),
         )
+
+    def outputs(
+        self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]
+    ) -> dict[str, tuple[bytes, ...]]:
+        """Message digest, aggregate nonce, share."""
+        digest, total = hashlib.sha256(self._message).digest(), aggregate_nonces(self._public(slots, nonces))
+        return {slot: (digest, total, reply.share) for slot, reply in replies.items()}
 
     def _public(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> dict[int, bytes]:
         return {self._key.index[slot]: nonce.hiding + nonce.binding for slot, nonce in zip(slots, nonces, strict=True)}

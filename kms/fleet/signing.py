@@ -8,7 +8,8 @@ slow node costs another attempt inside the same request, never the request.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from enclave.errors import EnclaveError, PeerError
 from enclave.wire.signing import NonceCommitment
@@ -31,6 +32,8 @@ class Signature:
     signers: tuple[str, ...]
     culprits: tuple[str, ...] = ()
     """Slots whose share was wrong on the way."""
+    outputs: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+    """Signer -> what it gave out, in the parts that its log commits to."""
 
 
 async def sign_schnorr(fleet: Fleet, key: Key, scheme: Scheme) -> Signature:
@@ -77,5 +80,10 @@ async def sign_schnorr(fleet: Fleet, key: Key, scheme: Scheme) -> Signature:
             logger().error("aggregation-failed", key=key.key, code=error.code, slots=slots, attempt=attempt)
             trouble.excluded.update(slots[:1])
             continue
-        return Signature(signature=signature, signers=tuple(slots), culprits=tuple(sorted(trouble.culprits)))
+        return Signature(
+            signature=signature,
+            signers=tuple(slots),
+            culprits=tuple(sorted(trouble.culprits)),
+            outputs=scheme.outputs(slots, nonces, answers),
+        )
     raise trouble.exhausted()

@@ -20,10 +20,12 @@ from kms.routes import (
     key,
     key_state,
     keys,
+    log,
     nodes,
     operations,
     policies,
     public_key,
+    receipts,
     registry,
     rewrap,
     root,
@@ -41,7 +43,7 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
         keys, imports, key, public_key, derive, key_state,
         sign, verify, encrypt, decrypt, rewrap, data_key,
         secrets, operations,
-        audit, health,
+        audit, log, receipts, health,
     )
     for endpoint in module.ENDPOINTS
 )  # fmt: skip

@@ -48,6 +48,8 @@ async def _schnorr(context: Context, key: Key, payload: Payload) -> Outcome:
     assert payload.message is not None
     scheme = SCHEMES[key.certificate.spec](key, token=call.token_text, body=call.body, message=payload.message)
     made = await sign_schnorr(context.gateway.fleet, key, scheme)
+    for slot, parts in made.outputs.items():
+        context.gateway.logs.note_output(call.token.request_id, slot, scheme.commitment, parts)
     signature = b64url(made.signature)
     is_ed25519 = scheme.suite == "ed25519"
     signed = Signed(

@@ -127,6 +127,10 @@ class StoredOperation:
 class Store(Protocol):
     """The dozen verbs; every engine passes tests.kms.store_contract."""
 
+    @property
+    def audit_head(self) -> bytes:
+        """Hash of the audit chain's newest link, 32 bytes."""
+
     async def recover(self, *, now: int) -> int:
         """Close what an earlier process left open: its requests in flight, counted, get an audit entry."""
 

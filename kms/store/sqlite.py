@@ -52,6 +52,11 @@ class SqliteStore:
             self._connection, snapshot=lambda: self._head, restore=self._set_head, on_fatal=on_fatal
         )
 
+    @property
+    def audit_head(self) -> bytes:
+        """See Store."""
+        return self._head[1]
+
     async def recover(self, *, now: int) -> int:
         """See Store."""
 
