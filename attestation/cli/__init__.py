@@ -20,6 +20,8 @@ VERBS = {
     "fetch": "Fill a directory with current collateral; the only verb that uses the network.",
     "bundle": "Write the collateral of a directory as one file.",
     "release": "Sign release manifests, and show what they say and who signed them.",
+    "receipt": "Verify what a cluster decided on one request, offline, as of then.",
+    "log": "Check nodes' logs: whole ones, two heads of one, one entry in one.",
     "registry": "Keep, sign, serve and check a registry of platforms in known clouds.",
 }
 """Verb to its one-line help; each is loaded only when used, so that start-up stays quick."""

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from attestation.instant import format_instant
-from attestation.verdict import Outcome, Result, Verdict
+from attestation.verdict import Outcome, Result, Step, Verdict
 
 WIDTH_PIPED = 140
 """Columns when standard output is not a terminal: wide enough that no measurement line breaks oddly."""
@@ -31,18 +31,23 @@ def console() -> Console:
 
 def show_verdict(verdict: Verdict, out: Console) -> None:
     """Steps, claims and the result."""
-    table = Table("Step", "Result", "What", "Why", box=None, pad_edge=False, header_style="bold")
-    for step in verdict.steps:
-        style = _STYLE[step.result]
-        why = f"{step.reason} [{step.code}]" if step.code else step.reason or ""
-        table.add_row(step.step, f"[{style}]{step.result.value}[/{style}]", escape(step.name), escape(why))
-    out.print(table)
+    out.print(steps_table(verdict.steps))
     if verdict.claims is not None:
         out.print()
         out.print(facts_table(_claim_rows(verdict)))
     style, text = _HEADLINE[verdict.result]
     at = f" as of {format_instant(verdict.verified_at)}" if verdict.verified_at is not None else ""
     out.print(f"\n[{style}]{text}[/{style}]{at}")
+
+
+def steps_table(steps: Iterable[Step]) -> Table:
+    """Number, result, name and reason, one step per line."""
+    table = Table("Step", "Result", "What", "Why", box=None, pad_edge=False, header_style="bold")
+    for step in steps:
+        style = _STYLE[step.result]
+        why = f"{step.reason} [{step.code}]" if step.code else step.reason or ""
+        table.add_row(step.step, f"[{style}]{step.result.value}[/{style}]", escape(step.name), escape(why))
+    return table
 
 
 def facts_table(rows: Iterable[tuple[str, str]]) -> Table:
