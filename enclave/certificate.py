@@ -90,6 +90,8 @@ class KeyCertificate:
     transcript: bytes
     """Transcript hash of the ceremony that made these shares, 32 bytes."""
     activated_at: int
+    renewed_at: int | None = None
+    """When the present epoch began, Unix seconds; None in the first, which began with the key."""
     group_key: bytes | None = None
     """Ed25519 form of an X25519 key, and the shared scalar's point of a P-256 key; else None."""
     wrapped_digest: bytes | None = None
@@ -132,6 +134,7 @@ class KeyCertificate:
             epoch=fields.integer("epoch", 1),
             transcript=fields.hexadecimal("transcript", size=32),
             activated_at=fields.integer("activated_at"),
+            renewed_at=fields.integer("renewed_at") if "renewed_at" in fields else None,
             group_key=fields.hexadecimal("group_key", size=32) if spec.name in GROUP_KEY_SPECS else None,
             wrapped_digest=fields.hexadecimal("wrapped_digest", size=32) if is_wrapped else None,
             origin=origin,
@@ -170,6 +173,8 @@ class KeyCertificate:
             "transcript": self.transcript.hex(),
             "activated_at": self.activated_at,
         }
+        if self.renewed_at is not None:
+            value["renewed_at"] = self.renewed_at
         if self.group_key is not None:
             value["group_key"] = self.group_key.hex()
         if self.wrapped_digest is not None:
@@ -196,6 +201,21 @@ class KeyCertificate:
         return privacy_threshold(self.custody, self.shares_needed)
 
     @property
+    def since(self) -> int:
+        """When the present epoch began, Unix seconds."""
+        return self.activated_at if self.renewed_at is None else self.renewed_at
+
+    @property
+    def group_point(self) -> bytes:
+        """The public point of the shared scalar."""
+        return self.public_key if self.group_key is None else self.group_key
+
+    @property
+    def public_shares(self) -> dict[int, bytes]:
+        """Share index -> public share."""
+        return {node.index: node.public_share for node in self.nodes}
+
+    @property
     def slots(self) -> tuple[str, ...]:
         """The slots that hold a share."""
         return tuple(node.slot for node in self.nodes)
@@ -209,6 +229,8 @@ class KeyCertificate:
         slots, indexes = {node.slot for node in self.nodes}, [node.index for node in self.nodes]
         if len(slots) != len(self.nodes) or indexes != sorted(set(indexes)):
             fields.refuse("expected distinct slots and rising indexes", "nodes")
+        if (self.epoch > 1) != (self.renewed_at is not None):
+            fields.refuse("expected the time of the present epoch after the first, and only then", "renewed_at")
         if self.signing_quorum > len(self.nodes):
             fields.refuse("more shares are needed than there are nodes", "shares_needed")
         if (self.custody is Custody.RECONSTRUCT) != bool(self.assemblers):

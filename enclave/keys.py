@@ -8,7 +8,7 @@ so shares of two epochs never meet (specs/ceremonies.md section 7).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,9 +16,12 @@ import msgspec
 
 from enclave.certificate import KeyCertificate, certificate_bytes
 from enclave.errors import CallerError, RefusedError, StorageError, WireError
+from enclave.group import GROUPS
 from enclave.identity import BootIdentity
 from enclave.seal import SealedStore
 from enclave.secret import Secret
+from enclave.threshold.dkg import KeyShare
+from enclave.threshold.vss import commitments_of
 from enclave.tokens import key_resource
 from enclave.wire.documents import CertificateSignature, KeyHolding
 from enclave.wire.message import decode_as, encode
@@ -33,6 +36,7 @@ class _StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     session: bytes
     body: bytes
     held_since: int = 0
+    commitments: list[bytes] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,23 @@ class HeldKey:
     share: Secret
     held_since: int = 0
     """Unix seconds since when this node is a holder, if it was not from the start: older requests are not for it."""
+    commitments: tuple[bytes, ...] = ()
+    """To the sharing polynomial; empty where this node did not see them made."""
+
+    @property
+    def key_share(self) -> KeyShare:
+        """The share in the form ceremonies take; the secret stays this key's."""
+        facts = self.certificate
+        commitments = self.commitments or commitments_of(
+            GROUPS[facts.kind.group], facts.public_shares, facts.shares_needed
+        )
+        return KeyShare(
+            secret=self.share,
+            index=self.index,
+            commitments=commitments,
+            public_key=facts.group_point,
+            public_shares=facts.public_shares,
+        )
 
     def indices(self, slots: list[str]) -> list[int]:
         """Share indices of a signer set.
@@ -142,14 +163,22 @@ class KeyTable:
         return next(iter(self.made_by(session)), None)
 
     def replace(
-        self, session: bytes, certificate: KeyCertificate, body: bytes, share: Secret, *, now: int, held_since: int = 0
+        self,
+        session: bytes,
+        certificate: KeyCertificate,
+        body: bytes,
+        share: Secret,
+        *,
+        commitments: Sequence[bytes],
+        now: int,
+        held_since: int = 0,
     ) -> HeldKey:
         """Put a new epoch in the place of the one before; sealed after the store's next commit."""
         name = key_resource(certificate.key, certificate.version)
         held = self._keys.get(name)
         if held is not None:
             held_since = held.held_since
-        stored = _StoredKey(session=session, body=body, held_since=held_since)
+        stored = _StoredKey(session=session, body=body, held_since=held_since, commitments=list(commitments))
         self._store.put("key", name, encode(stored))
         self._store.put_secret("share", name, share)
         self._retire(name, now)
@@ -219,6 +248,7 @@ class KeyTable:
             index=own.index,
             share=share,
             held_since=stored.held_since,
+            commitments=tuple(stored.commitments),
         )
         self._keys[name] = held
         self._uses[stored.session] += 1

@@ -361,6 +361,7 @@ def _entries(results: Sequence[Result]) -> list[Entry]:
                 effect=result.effect,
                 position=position if result.share is not None else -1,
                 body=fact.body(),
+                commitments=list(result.commitments),
             )
         )
         position += result.share is not None

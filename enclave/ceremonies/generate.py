@@ -104,7 +104,13 @@ class Generation:
         inner, share = self._participant.round3(self._indexed(payloads))
         transcript = agreed.transcript(inner)
         certificate = self._certificate(transcript, share, agreed.time)
-        result = Result(certificate=certificate, source_epoch=0, effect=Effect.HOLD, share=share.secret)
+        result = Result(
+            certificate=certificate,
+            source_epoch=0,
+            effect=Effect.HOLD,
+            share=share.secret,
+            commitments=share.commitments,
+        )
         return Outcome(transcript=transcript, results=(result,), extras={})
 
     def complaint(self) -> bytes:

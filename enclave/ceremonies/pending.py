@@ -51,6 +51,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     effect: Effect
     position: int
     body: bytes
+    commitments: list[bytes]
 
     @property
     def name(self) -> str:
@@ -242,7 +243,15 @@ class PendingTable:
         certificate = KeyCertificate.parse(entry.body)
         share = shares.part(entry.position * SHARE_BYTES, SHARE_BYTES)
         since = record.activates_at if held is None and entry.source_epoch else 0
-        self._keys.replace(record.session, certificate, entry.body, share, now=now, held_since=since)
+        self._keys.replace(
+            record.session,
+            certificate,
+            entry.body,
+            share,
+            commitments=entry.commitments,
+            now=now,
+            held_since=since,
+        )
         if held is not None:
             self._unused(held.session, besides=record.session)
 

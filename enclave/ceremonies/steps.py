@@ -41,6 +41,8 @@ class Result:
     effect: Effect
     share: Secret | None = None
     """This node's share of the new epoch, where it gets one."""
+    commitments: tuple[bytes, ...] = ()
+    """To the new sharing polynomial, where they are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from enclave.ceremonies.steps import Work
 from enclave.diversity import check_diversity
 from enclave.errors import CallerError, RefusedError, VerdictError
 from enclave.freezing import check_cluster
-from enclave.handlers import p256
+from enclave.handlers import ceremony_batches, p256
 from enclave.ids import check_id
 from enclave.key_order import KeyOrder
 from enclave.keys import certify
@@ -37,8 +37,10 @@ PURPOSE = b"ceremony"
 
 def start(node: NodeState, _connection: int, request: CeremonyStart, now: int) -> Work[CeremonyMessage]:
     """Round 1: verify the order, its participants and what they have in common."""
-    if request.kind != Kind.DKG:
+    if request.kind not in list(Kind):
         raise CallerError(f"expected a ceremony kind of {', '.join(Kind)}", code="ceremony.kind")
+    if request.kind != Kind.DKG:
+        return ceremony_batches.start(node, request, now)
     return _generate(node, request, now)
 
 

@@ -45,24 +45,35 @@ class CeremonyKey:
 
     def open(self, sealed: bytes, associated: bytes) -> Secret:
         """The 32 secret bytes sealed to this key; raises CallerError (`share.unreadable`)."""
-        if self._mlkem is None or self._x25519 is None:
-            raise CallerError("the ceremony key has been wiped", code="ceremony.order")
         if len(sealed) != SEALED_BYTES:
+            self._private()
             raise CallerError("sealed share has the wrong length", code="share.unreadable")
-        private = hpke.MLKEM768X25519PrivateKey(self._mlkem, self._x25519)
-        try:
-            key = _SUITE.decrypt(sealed[:WRAPPED_KEY_BYTES], private, info=associated)
-        except (InvalidTag, ValueError):
-            raise CallerError("sealed share does not open", code="share.unreadable") from None
+        with self.unwrap(sealed[:WRAPPED_KEY_BYTES], associated) as key:
+            cipher = AESGCM(key.view)
         share = Secret.zero(SHARE_BYTES)
         try:
-            AESGCM(key).decrypt_into(_ONE_USE_NONCE, sealed[WRAPPED_KEY_BYTES:], associated, share.view)
+            cipher.decrypt_into(_ONE_USE_NONCE, sealed[WRAPPED_KEY_BYTES:], associated, share.view)
         except InvalidTag:
             share.wipe()
             raise CallerError("sealed share does not open", code="share.unreadable") from None
-        finally:
-            _erase(key)
         return share
+
+    def unwrap(self, wrapped: bytes, info: bytes) -> Secret:
+        """The 32-byte key that `wrap_key` wrapped to this key; raises CallerError (`share.unreadable`)."""
+        try:
+            key = _SUITE.decrypt(wrapped, self._private(), info=info)
+        except (InvalidTag, ValueError):
+            raise CallerError("sealed share does not open", code="share.unreadable") from None
+        secret = Secret.zero(len(key))
+        with secret.view as target:
+            target[:] = key
+        _erase(key)
+        return secret
+
+    def _private(self) -> hpke.MLKEM768X25519PrivateKey:
+        if self._mlkem is None or self._x25519 is None:
+            raise CallerError("the ceremony key has been wiped", code="ceremony.order")
+        return hpke.MLKEM768X25519PrivateKey(self._mlkem, self._x25519)
 
     def reveal(self) -> bytes:
         """DANGER: the private seeds (64 + 32 bytes), for a complaint after the ceremony is dead."""
@@ -94,15 +105,20 @@ def check_key(public: bytes) -> None:
 
 def seal(public: bytes, share: Secret, associated: bytes) -> bytes:
     """`share` (32 bytes) sealed to a hybrid public key, bound to `associated`; raises CallerError (`kem.malformed`)."""
-    recipient = _public_key(public)
     with Secret.random(32) as key:
-        try:
-            wrapped = _SUITE.encrypt(key.view, recipient, info=associated)
-        except ValueError:
-            raise CallerError("public key gives no shared secret", code="kem.malformed") from None
+        wrapped = wrap_key(public, key, associated)
         sealed = bytearray(SHARE_BYTES + TAG_BYTES)
         AESGCM(key.view).encrypt_into(_ONE_USE_NONCE, share.view, associated, sealed)
     return wrapped + sealed
+
+
+def wrap_key(public: bytes, key: Secret, info: bytes) -> bytes:
+    """A one-use 32-byte key wrapped to a hybrid public key (1 168 bytes); raises CallerError (`kem.malformed`)."""
+    recipient = _public_key(public)
+    try:
+        return _SUITE.encrypt(key.view, recipient, info=info)
+    except ValueError:
+        raise CallerError("public key gives no shared secret", code="kem.malformed") from None
 
 
 def open_scalar(group: Group, key: CeremonyKey, sealed: bytes, associated: bytes) -> Secret:

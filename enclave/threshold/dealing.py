@@ -8,7 +8,7 @@ anything takes effect.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,6 +17,7 @@ from enclave.errors import AbortError, CallerError, PeerError
 from enclave.secret import Secret
 from enclave.threshold import ceremony_kem, shamir, vss
 from enclave.threshold.ceremony import Ceremony
+from enclave.threshold.post import ITEM_BYTES, Post
 from enclave.wire.message import encode, tagged
 
 
@@ -42,6 +43,13 @@ class Terms:
     receivers: Ceremony
     constants: Mapping[int, bytes] | None
     """Dealer -> public point of its constant; None when every constant is zero."""
+    heard: bytes | None = None
+    """In a batch of keys: hash of the announcements, which were checked once for all of them; else None."""
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Size of one sealed share."""
+        return ceremony_kem.SEALED_BYTES if self.heard is None else ITEM_BYTES
 
     @property
     def commitments_count(self) -> int:
@@ -55,9 +63,8 @@ class Terms:
 
     def echo(self, announcements: Mapping[int, bytes]) -> bytes:
         """Hash over all announcements."""
-        return hashlib.sha256(
-            tagged("dealing-echo", self.binding, self.receivers.digest("announcements", announcements))
-        ).digest()
+        heard = self.heard or self.receivers.digest("announcements", announcements)
+        return hashlib.sha256(tagged("dealing-echo", self.binding, heard)).digest()
 
     def transcript(self, announcements: Mapping[int, bytes], dealings: Mapping[int, bytes]) -> bytes:
         """The hash every participant signs."""
@@ -71,7 +78,9 @@ class Terms:
 
 
 def read_announcements(terms: Terms, payloads: Mapping[int, bytes]) -> dict[int, bytes]:
-    """Every receiver's ceremony key; raises PeerError (`ceremony.malformed`), AbortError."""
+    """Every receiver's ceremony key, none in a batch; raises PeerError (`ceremony.malformed`), AbortError."""
+    if terms.heard is not None:
+        return {}
     terms.receivers.check_complete(payloads)
     keys = {}
     for i in terms.receivers.indices:
@@ -94,7 +103,7 @@ def read_dealings(terms: Terms, echo: bytes, payloads: Mapping[int, bytes]) -> d
     for i in terms.dealers.indices:
         message = terms.dealers.decode(Dealt, i, payloads[i])
         sizes = {len(sealed) for sealed in message.sealed.values()}
-        if set(message.sealed) != set(terms.receivers.slots) or sizes != {ceremony_kem.SEALED_BYTES}:
+        if set(message.sealed) != set(terms.receivers.slots) or sizes != {terms.sealed_bytes}:
             raise terms.dealers.blame(i, "sealed shares are not one for each receiver", code="ceremony.malformed")
         group = terms.dealers.group
         vss.check_commitments(group, message.commitments, terms.commitments_count, dealer=terms.dealers.slots[i])
@@ -106,15 +115,25 @@ def read_dealings(terms: Terms, echo: bytes, payloads: Mapping[int, bytes]) -> d
     return messages
 
 
-def deal(terms: Terms, index: int, polynomial: shamir.Polynomial, announcements: Mapping[int, bytes]) -> bytes:
-    """A dealer's payload; the caller wipes the polynomial.  Raises PeerError, AbortError."""
+def deal(
+    terms: Terms,
+    index: int,
+    polynomial: shamir.Polynomial,
+    announcements: Mapping[int, bytes],
+    post: Post | None = None,
+) -> bytes:
+    """A dealer's payload, in a batch sealed by `post`; the caller wipes the polynomial.  Raises PeerError."""
     keys = read_announcements(terms, announcements)
     echo = terms.echo(announcements)
     sealed = {}
-    for receiver, key in keys.items():
+    for receiver, slot in sorted(terms.receivers.slots.items()):
+        associated = terms.share_context(echo, index, receiver)
         with polynomial.at(receiver) as share:
+            if post is not None:
+                sealed[receiver] = post.seal(slot, share, associated)
+                continue
             try:
-                sealed[receiver] = ceremony_kem.seal(key, share, terms.share_context(echo, index, receiver))
+                sealed[receiver] = ceremony_kem.seal(keys[receiver], share, associated)
             except CallerError:
                 raise terms.receivers.blame(receiver, "ceremony key is not usable", code="ceremony.malformed") from None
     return encode(Dealt(echo, list(polynomial.commitments()), sealed))
@@ -123,11 +142,13 @@ def deal(terms: Terms, index: int, polynomial: shamir.Polynomial, announcements:
 class Receiver:
     """The receiving end of one participant."""
 
-    def __init__(self, terms: Terms, index: int) -> None:
+    def __init__(self, terms: Terms, index: int, post: Post | None = None) -> None:
+        """`post` is the participant's in a batch, whose owner wipes it."""
         self._terms = terms
         self._index = index
-        self._key = ceremony_kem.CeremonyKey()
-        self.announcement = encode(Announcement(self._key.public))
+        self._post = post
+        self._key = ceremony_kem.CeremonyKey() if post is None else None
+        self.announcement = encode(Announcement(self._key.public)) if self._key is not None else b""
 
     def receive(
         self, announcements: Mapping[int, bytes], dealings: Mapping[int, bytes]
@@ -141,38 +162,50 @@ class Receiver:
         self.check_own(announcements)
         echo = terms.echo(announcements)
         messages = read_dealings(terms, echo, dealings)
+        group = terms.dealers.group
+        commitments = vss.sum_commitments(group, [m.commitments for m in messages.values()])
         shares: list[Secret] = []
         try:
             shares.extend(self._open(echo, dealer, message) for dealer, message in messages.items())
-            total = shamir.add_all(terms.dealers.group, shares)
+            total = shamir.add_all(group, shares)
+            try:
+                # What fits together fits one by one as far as anybody is concerned; only a misfit has to be found.
+                self._verify(total, commitments, dealer="")
+            except PeerError:
+                total.wipe()
+                for share, (dealer, message) in zip(shares, messages.items(), strict=True):
+                    self._verify(share, message.commitments, dealer=terms.dealers.slots[dealer])
+                raise
         finally:
             for share in shares:
                 share.wipe()
-        return total, vss.sum_commitments(terms.dealers.group, [m.commitments for m in messages.values()])
+        return total, commitments
 
     def check_own(self, announcements: Mapping[int, bytes]) -> None:
         """Raises AbortError (`ceremony.equivocation`) unless this receiver's announcement came back unchanged."""
-        if announcements.get(self._index) != self.announcement:
+        if self._key is not None and announcements.get(self._index) != self.announcement:
             raise AbortError("own announcement was altered on the way", code="ceremony.equivocation")
 
     def wipe(self) -> None:
-        """Forget the ceremony key."""
-        self._key.wipe()
+        """Forget the own ceremony key."""
+        if self._key is not None:
+            self._key.wipe()
 
     def _open(self, echo: bytes, dealer: int, message: Dealt) -> Secret:
         terms, group = self._terms, self._terms.dealers.group
         slot = terms.dealers.slots[dealer]
         associated = terms.share_context(echo, dealer, self._index)
+        sealed = message.sealed[self._index]
         try:
-            share = ceremony_kem.open_scalar(group, self._key, message.sealed[self._index], associated)
+            if self._post is not None:
+                return self._post.open_scalar(group, slot, sealed, associated)
+            assert self._key is not None
+            return ceremony_kem.open_scalar(group, self._key, sealed, associated)
         except CallerError:
             raise PeerError(
                 "sealed share does not open to a scalar", culprits=[slot], code="share.unreadable"
             ) from None
-        verify = vss.verify_share_through_zero if terms.constants is None else vss.verify_share
-        try:
-            verify(group, share, self._index, message.commitments, dealer=slot)
-        except PeerError:
-            share.wipe()
-            raise
-        return share
+
+    def _verify(self, share: Secret, commitments: Sequence[bytes], *, dealer: str) -> None:
+        verify = vss.verify_share_through_zero if self._terms.constants is None else vss.verify_share
+        verify(self._terms.dealers.group, share, self._index, commitments, dealer=dealer)

@@ -14,6 +14,7 @@ from enclave.threshold import shamir, vss
 from enclave.threshold.ceremony import Ceremony, StrictRounds
 from enclave.threshold.dealing import Receiver, Terms, deal
 from enclave.threshold.dkg import KeyShare
+from enclave.threshold.post import Post
 from enclave.wire.message import tagged
 
 THRESHOLD_MIN = 2
@@ -21,7 +22,13 @@ THRESHOLD_MIN = 2
 
 
 def refresh_terms(
-    group: Group, *, session: bytes, slots: Mapping[int, str], commitments: tuple[bytes, ...], context: bytes
+    group: Group,
+    *,
+    session: bytes,
+    slots: Mapping[int, str],
+    commitments: tuple[bytes, ...],
+    context: bytes,
+    heard: bytes | None = None,
 ) -> Terms:
     """The public terms of a refresh of the key with these commitments; `context` names key and source epoch."""
     if len(commitments) < THRESHOLD_MIN:
@@ -30,23 +37,35 @@ def refresh_terms(
     holders = Ceremony(
         protocol="refresh", group=group, session=session, slots=slots, threshold=len(commitments), context=bound
     )
-    return Terms(dealers=holders, receivers=holders, constants=None)
+    return Terms(dealers=holders, receivers=holders, constants=None, heard=heard)
 
 
 class Participant:
     """One holder in one refresh; `share` stays the caller's until the commit certificate."""
 
     def __init__(
-        self, group: Group, *, session: bytes, slots: Mapping[int, str], share: KeyShare, context: bytes
+        self,
+        group: Group,
+        *,
+        session: bytes,
+        slots: Mapping[int, str],
+        share: KeyShare,
+        context: bytes,
+        heard: bytes | None = None,
+        post: Post | None = None,
     ) -> None:
+        """In a batch, whose round 1 is over, with what was `heard` in it and the participant's `post`."""
         if set(slots) != set(share.public_shares):
             raise CallerError("a refresh needs every holder of the key", code="ceremony.participants")
         self._group, self._share = group, share
         self._terms = refresh_terms(
-            group, session=session, slots=dict(slots), commitments=share.commitments, context=context
+            group, session=session, slots=dict(slots), commitments=share.commitments, context=context, heard=heard
         )
         self._rounds = StrictRounds()
-        self._receiver = Receiver(self._terms, share.index)
+        if post is not None:
+            self._rounds.done(1)
+        self._post = post
+        self._receiver = Receiver(self._terms, share.index, post)
         self._announcements: dict[int, bytes] = {}
         self._dealing = b""
 
@@ -63,7 +82,7 @@ class Participant:
         try:
             self._receiver.check_own(announcements)
             with shamir.Polynomial.random_through_zero(self._group, size) as polynomial:
-                payload = deal(self._terms, self._share.index, polynomial, announcements)
+                payload = deal(self._terms, self._share.index, polynomial, announcements, self._post)
         except BaseException:
             self._receiver.wipe()
             raise
@@ -84,7 +103,8 @@ class Participant:
         commitments = next_commitments(group, old.commitments, added)
         with delta:
             secret = group.add(old.secret, delta)
-        public_shares = {i: vss.public_share(group, commitments, i) for i in sorted(old.public_shares)}
+        moves = vss.public_shares_through_zero(group, added, sorted(old.public_shares))
+        public_shares = {i: group.point_add(old.public_shares[i], move) for i, move in moves.items()}
         if group.base_mult(secret) != public_shares[old.index]:
             secret.wipe()
             raise AbortError("new share does not match the new commitments")

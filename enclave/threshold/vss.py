@@ -6,7 +6,8 @@ only through its public point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from enclave.errors import AbortError, CallerError, PeerError
 from enclave.group import Group
@@ -42,6 +43,36 @@ def public_share(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
 def public_share_through_zero(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
     """As public_share, for a polynomial with constant zero (refresh): `commitments` start at the linear term."""
     return group.mult_public(i, public_share(group, commitments, i))
+
+
+def public_shares_through_zero(group: Group, commitments: Sequence[bytes], ids: Iterable[int]) -> dict[int, bytes]:
+    """Points of the shares at all `ids` of a polynomial with constant zero."""
+    return {i: public_share_through_zero(group, commitments, i) for i in ids}
+
+
+def commitments_of(group: Group, public_shares: Mapping[int, bytes], threshold: int) -> tuple[bytes, ...]:
+    """The commitments to the polynomial of degree `threshold` - 1 through the first `threshold` public shares.
+
+    Coefficient m is the sum over i of the coefficient of x^m in the Lagrange polynomial of i, times the share of i.
+    """
+    ids = sorted(public_shares)[:threshold]
+    rows = {i: _lagrange_row(tuple(ids), i, group.order) for i in ids}
+    return tuple(
+        group.point_add(*(group.mult_public(rows[i][m], public_shares[i]) for i in ids if rows[i][m]))
+        for m in range(threshold)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _lagrange_row(ids: tuple[int, ...], i: int, order: int) -> tuple[int, ...]:
+    row, denominator = [1], 1
+    for j in ids:
+        if j == i:
+            continue
+        row = [(low - j * high) % order for low, high in zip([0, *row], [*row, 0], strict=True)]
+        denominator = denominator * (i - j) % order
+    inverse = pow(denominator, -1, order)
+    return tuple(value * inverse % order for value in row)
 
 
 def verify_share(group: Group, share: Secret, i: int, commitments: Sequence[bytes], *, dealer: str = "") -> None:

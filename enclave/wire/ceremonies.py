@@ -44,7 +44,7 @@ class CeremonyStart(Message, frozen=True):
     body: bytes
     key: str
     participants: list[str]
-    sources: list[KeySource] = []
+    sources: list[KeySource] = []  # noqa: RUF012  msgspec copies defaults
 
 
 class CeremonyRound(Message, frozen=True):
@@ -82,10 +82,10 @@ class CeremonyStanding(Message, frozen=True):
     kind: str = ""
     prepared_at: int = 0
     """Unix seconds."""
-    participants: list[str] = []
-    keys: list[str] = []
+    participants: list[str] = []  # noqa: RUF012  msgspec copies defaults
+    keys: list[str] = []  # noqa: RUF012  msgspec copies defaults
     """`key/version` of every entry."""
-    certificate: list[CeremonyMessage] = []
+    certificate: list[CeremonyMessage] = []  # noqa: RUF012  msgspec copies defaults
     """Own prepare while prepared; the commit or abort certificate afterwards."""
 
 

@@ -143,7 +143,7 @@ def replace_token(world: World, body: bytes, token: str) -> Any:
     [
         ({"participants": ["node-1", "node-2", "node-3", "node-4"]}, "ceremony.participants"),
         ({"participants": ["node-2", "node-1", "node-3", "node-4", "node-5"]}, "ceremony.participants"),
-        ({"kind": "reshare"}, "ceremony.kind"),
+        ({"kind": "revive"}, "ceremony.kind"),
         ({"session": b"short"}, "ceremony.session"),
         ({"key": "treasury"}, "id.malformed"),
     ],
@@ -211,8 +211,7 @@ def test_a_participant_that_rebooted_is_another_one(ready: World) -> None:
     _, messages = first_round(ready)
     ready.stop("node-5")
     ready.start("node-5")
-    ready.push("node-5")
-    ready.call("node-1", "present", ready.evidence("node-5", "node-1"))
+    ready.attest()
     request = CeremonyRound(session=SESSION, round=2, messages=messages)
     assert code_of(ready.call, "node-1", "ceremony-round", request) == "attestation-stale"
     assert code_of(ready.call, "node-1", "ceremony-round", request) == "ceremony.unknown"

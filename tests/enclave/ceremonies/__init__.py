@@ -1,0 +1,1 @@
+"""Tests of the ceremony engine and of what each kind of ceremony does to keys."""
