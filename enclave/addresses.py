@@ -12,6 +12,9 @@ from enclave.errors import CallerError
 
 _EVM = re.compile(r"0x[0-9a-fA-F]{40}")
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+BASE58_CHARACTERS_MAX = 128
+"""Longest base58 text that is decoded: the work grows with the square."""
+
 _BASE58_VALUES = {character: value for value, character in enumerate(_BASE58)}
 
 
@@ -60,15 +63,21 @@ def parse_solana_address(text: object) -> bytes:
     """32 bytes of a base58 address; raises CallerError (`address.solana`)."""
     if not isinstance(text, str) or not 32 <= len(text) <= 44 or not set(text) <= _BASE58_VALUES.keys():
         raise CallerError("expected a base58 address of 32 to 44 characters", code="address.solana")
+    address = base58_decode(text)
+    if len(address) != 32:
+        raise CallerError("expected 32 bytes in base58", code="address.solana")
+    return address
+
+
+def base58_decode(text: str) -> bytes:
+    """The bytes of a base58 text of at most 128 characters; raises CallerError (`address.base58`)."""
+    if len(text) > BASE58_CHARACTERS_MAX or not set(text) <= _BASE58_VALUES.keys():
+        raise CallerError("expected base58 text", code="address.base58")
     value = 0
     for character in text:
         value = value * 58 + _BASE58_VALUES[character]
-    if value >= 1 << 256:
-        raise CallerError("expected 32 bytes in base58", code="address.solana")
-    address = value.to_bytes(32, "big")
-    if base58_encode(address) != text:
-        raise CallerError("expected 32 bytes in base58", code="address.solana")
-    return address
+    zeros = len(text) - len(text.lstrip("1"))
+    return bytes(zeros) + value.to_bytes((value.bit_length() + 7) // 8, "big")
 
 
 def base58_encode(data: bytes) -> str:

@@ -1,8 +1,4 @@
-"""Bech32m text of SegWit version 1 outputs (BIP-350), written only: addresses are shown, never parsed here.
-
-Source: BIP-173 for the checksum, BIP-350 for its constant.  Correct for witness versions from 1 on; version 0 uses
-another constant and has no place here.
-"""
+"""SegWit addresses: bech32 for witness version 0 (BIP-173), bech32m for all later ones (BIP-350)."""
 
 from __future__ import annotations
 
@@ -12,7 +8,8 @@ from enclave.errors import CallerError
 
 _CHARACTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
-_BECH32M = 0x2BC830A3
+_BECH32, _BECH32M = 1, 0x2BC830A3
+_VALUES = {character: value for value, character in enumerate(_CHARACTERS)}
 _CHECKSUM_CHARACTERS = 6
 
 WITNESS_VERSION_MAX = 16
@@ -20,11 +17,41 @@ PROGRAM_BYTES_MAX = 40
 
 
 def segwit_address(prefix: str, version: int, program: bytes) -> str:
-    """The address of a witness program of version 1 to 16; raises CallerError (`address.program`)."""
-    if not 1 <= version <= WITNESS_VERSION_MAX or not 2 <= len(program) <= PROGRAM_BYTES_MAX:
-        raise CallerError("expected witness version 1 to 16 and a program of 2 to 40 bytes", code="address.program")
+    """The address of a witness program; raises CallerError (`address.program`)."""
+    if not _is_program(version, program):
+        raise CallerError("expected a witness version of 0 to 16 and its program", code="address.program")
     data = [version, *_fives(program)]
     return prefix + "1" + "".join(_CHARACTERS[value] for value in data + _checksum(prefix, data))
+
+
+def read_segwit_address(prefix: str, text: str) -> tuple[int, bytes]:
+    """Witness version and program of an address with this prefix; raises CallerError (`address.bitcoin`)."""
+    lower = text.lower()
+    data = [_VALUES.get(character, -1) for character in lower[len(prefix) + 1 :]]
+    if text not in (lower, text.upper()) or min(data, default=-1) < 0 or len(data) <= _CHECKSUM_CHARACTERS + 1:
+        raise _refused()
+    version, fives = data[0], data[1:-_CHECKSUM_CHARACTERS]
+    program = _bytes(fives)
+    # Writing it again is the check of everything at once: checksum, its constant, and padding bits.
+    if program is None or not _is_program(version, program) or segwit_address(prefix, version, program) != lower:
+        raise _refused()
+    return version, program
+
+
+def _is_program(version: int, program: bytes) -> bool:
+    if version == 0:
+        return len(program) in (20, 32)
+    return 1 <= version <= WITNESS_VERSION_MAX and 2 <= len(program) <= PROGRAM_BYTES_MAX
+
+
+def _bytes(fives: list[int]) -> bytes | None:
+    size, spare = divmod(5 * len(fives), 8)
+    if spare > 4:
+        return None
+    number = 0
+    for value in fives:
+        number = number << 5 | value
+    return (number >> spare).to_bytes(size, "big")
 
 
 def _fives(data: bytes) -> list[int]:
@@ -37,7 +64,8 @@ def _fives(data: bytes) -> list[int]:
 
 def _checksum(prefix: str, data: list[int]) -> list[int]:
     expanded = [ord(character) >> 5 for character in prefix] + [0] + [ord(character) & 31 for character in prefix]
-    remainder = _polymod([*expanded, *data, *([0] * _CHECKSUM_CHARACTERS)]) ^ _BECH32M
+    constant = _BECH32M if data[0] else _BECH32
+    remainder = _polymod([*expanded, *data, *([0] * _CHECKSUM_CHARACTERS)]) ^ constant
     return [remainder >> 5 * (_CHECKSUM_CHARACTERS - 1 - position) & 31 for position in range(_CHECKSUM_CHARACTERS)]
 
 
@@ -51,3 +79,7 @@ def _polymod(values: Iterable[int]) -> int:
             if top >> bit & 1:
                 remainder ^= generator
     return remainder
+
+
+def _refused() -> CallerError:
+    return CallerError("expected a SegWit address", code="address.bitcoin", hint="copy the address again")

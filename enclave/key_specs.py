@@ -109,7 +109,7 @@ SPECS: dict[str, KeySpec] = {
         KeySpec(
             name="secp256k1-ecdsa",
             group="secp256k1",
-            usages=(Usage.EVM, Usage.GENERIC),
+            usages=(Usage.EVM, Usage.BITCOIN, Usage.GENERIC),
             custodies=(Custody.THRESHOLD, Custody.RECONSTRUCT),
             public_key_bytes=33,
             point_bytes=33,

@@ -20,6 +20,8 @@ from enclave.key_specs import ECDSA_SPECS
 from enclave.payload.eip712 import TypedData, read_typed_data
 from enclave.payload.evm import Delegation, EvmTransaction, read_data, read_delegation, read_transaction
 from enclave.payload.evm_raw import parse_unsigned
+from enclave.payload.jws import JwsClaims, may_be_jws, read_jws
+from enclave.payload.psbt import INPUTS_MAX, PSBT_BYTES_MAX, PsbtSpend, parse_psbt
 from enclave.payload.solana import SolanaMessage, may_be_message, parse_message
 from enclave.payload.token_moves import TokenMove
 from enclave.payload.typed_transfers import token_moves
@@ -29,13 +31,13 @@ BODY_BYTES_MAX = 1 << 20
 """Largest request body in bytes."""
 
 BIP340_MESSAGE_TAG = "Holdfast/message"
-"""Tag of the hash of opaque messages that BIP-340 keys sign."""
+"""Tag of the hash of opaque messages that BIP-340 keys, and all keys of usage `bitcoin`, sign."""
 
 KINDS: dict[str, tuple[str, ...]] = {
     "evm": ("evm_transaction", "eip712", "eip191", "eip7702_authorization", "digest"),
     "solana": ("solana_message", "message"),
-    "bitcoin": ("bitcoin_sighash", "message"),
-    "generic": ("message", "digest"),
+    "bitcoin": ("bitcoin_psbt", "bitcoin_sighash", "message"),
+    "generic": ("message", "jws", "digest"),
 }
 """Payload kinds a key of each usage signs."""
 
@@ -59,6 +61,8 @@ class Payload:
     """What the transaction or typed data does to tokens, as far as it is understood."""
     delegation: Delegation | None = None
     solana: SolanaMessage | None = None
+    bitcoin: PsbtSpend | None = None
+    jws: JwsClaims | None = None
     content_bytes: int = 0
     """Size of an opaque message."""
 
@@ -79,6 +83,10 @@ class Payload:
             return self.solana.facts()
         if self.typed_data is not None:
             return typed_facts(self.typed_data, self.token_moves)
+        if self.bitcoin is not None:
+            return self.bitcoin.facts()
+        if self.jws is not None:
+            return self.jws.facts()
         if self.delegation is not None:
             return self.delegation.facts()
         return {"bytes": self.content_bytes}
@@ -92,6 +100,11 @@ class Payload:
             return f"{facts['value']} wei to {target} on chain {facts['chain_id']}, fee at most {facts['fee_max']} wei"
         if self.solana is not None:
             return f"{facts['lamports']} lamports, programs {', '.join(facts['programs'])}"
+        if self.bitcoin is not None:
+            paid = ", ".join(f"{item['satoshis']} to {item['to']}" for item in facts["payments"]) or "nobody else"
+            return f"{facts['leaving']} satoshis leave (fee of all {facts['fee']}), input {facts['input']}: {paid}"
+        if self.jws is not None:
+            return f"token of type {self.jws.type or 'unstated'} with {len(self.jws.claims)} claims"
         if self.typed_data is not None:
             return f"typed data {facts['primary_type']} for {facts.get('verifying_contract', 'no contract')}"
         if self.delegation is not None:
@@ -118,7 +131,10 @@ def parse_sign_body(body: bytes, usage: str, spec: str) -> Payload:
         )
     not_after = fields.integer("not_after") if "not_after" in fields else None
     path = read_path(fields)
-    payload = _READERS[kind](fields, usage, is_ecdsa, not_after)
+    if kind == "jws":
+        payload = _jws(fields, spec, is_ecdsa, not_after)
+    else:
+        payload = _READERS[kind](fields, usage, is_ecdsa, not_after)
     if path:
         payload = replace(payload, path=path)
     fields.done()
@@ -226,6 +242,28 @@ def _bitcoin_sighash(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: in
     return Payload(kind="bitcoin_sighash", digest=sighash, not_after=not_after, content_bytes=32)
 
 
+def _bitcoin_psbt(fields: Fields, _usage: str, is_ecdsa: bool, not_after: int | None) -> Payload:
+    spend = parse_psbt(fields.base64("psbt", size_max=PSBT_BYTES_MAX), fields.integer("input", 0, INPUTS_MAX))
+    if spend.is_taproot == is_ecdsa:
+        raise CallerError(
+            f"a key of this kind does not spend {'P2TR' if spend.is_taproot else 'P2WPKH'} outputs",
+            code="payload.bitcoin",
+            hint="Taproot outputs belong to secp256k1-schnorr keys, P2WPKH outputs to secp256k1-ecdsa keys",
+        )
+    return Payload(kind="bitcoin_psbt", digest=spend.sighash, not_after=not_after, bitcoin=spend)
+
+
+def _jws(fields: Fields, spec: str, is_ecdsa: bool, not_after: int | None) -> Payload:
+    token = read_jws(fields, spec)
+    return Payload(
+        kind="jws",
+        message=None if is_ecdsa else token.signing_input,
+        digest=hashlib.sha256(token.signing_input).digest() if is_ecdsa else None,
+        not_after=not_after,
+        jws=token,
+    )
+
+
 def _solana_message(fields: Fields, _usage: str, _is_ecdsa: bool, not_after: int | None) -> Payload:
     message = fields.base64("message", size_max=BODY_BYTES_MAX)
     return Payload(
@@ -245,13 +283,27 @@ def _message(fields: Fields, usage: str, is_ecdsa: bool, not_after: int | None) 
             code="payload.looks-like-transaction",
             hint="send it as kind solana_message, so that policy can read it",
         )
+    if may_be_jws(message):
+        raise CallerError(
+            "these bytes may be a token's signing input",
+            code="payload.looks-like-token",
+            hint="send them as kind jws, so that policy can read the claims",
+        )
     return Payload(
         kind="message",
         message=None if is_ecdsa else message,
-        digest=hashlib.sha256(message).digest() if is_ecdsa else None,
+        digest=_message_digest(message, usage) if is_ecdsa else None,
         not_after=not_after,
         content_bytes=len(message),
     )
+
+
+def _message_digest(message: bytes, usage: str) -> bytes:
+    """What ECDSA signs of an opaque message.
+
+    Bitcoin hashes twice: the plain hash of a chosen message could be a transaction's, so there it has its own tag.
+    """
+    return tagged_hash(BIP340_MESSAGE_TAG, message) if usage == "bitcoin" else hashlib.sha256(message).digest()
 
 
 _READERS = {
@@ -260,6 +312,7 @@ _READERS = {
     "eip7702_authorization": _eip7702,
     "eip191": _eip191,
     "digest": _digest,
+    "bitcoin_psbt": _bitcoin_psbt,
     "bitcoin_sighash": _bitcoin_sighash,
     "solana_message": _solana_message,
     "message": _message,

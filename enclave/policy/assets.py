@@ -22,7 +22,7 @@ from enclave.policy.checks import read_account, read_address
 from enclave.policy.kinds import KINDS
 from enclave.workload import WorkloadFacts
 
-ASSET_KINDS = ("evm-native", "evm-token", "lamports", "spl-token", "requests")
+ASSET_KINDS = ("evm-native", "evm-token", "lamports", "spl-token", "satoshis", "requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,8 @@ class Asset:
             return 0
         if self.kind in ("evm-native", "evm-token"):
             return self._evm(usage, payload)
+        if self.kind == "satoshis":
+            return self._bitcoin(usage, payload)
         return self._solana(payload.solana) if payload.solana is not None else 0
 
     def _evm(self, usage: str, payload: Payload) -> int:
@@ -101,6 +103,14 @@ class Asset:
         if move is None:
             raise _unreadable("a call of the token that is no plain transfer or approval")
         return move.amount
+
+    @staticmethod
+    def _bitcoin(usage: str, payload: Payload) -> int:
+        if usage != "bitcoin":
+            return 0
+        if payload.kind == "bitcoin_sighash":
+            raise _unreadable("a blind signature may move anything")
+        return payload.bitcoin.counted if payload.bitcoin is not None else 0
 
     def _solana(self, message: SolanaMessage) -> int:
         effects = message.effects()
@@ -149,6 +159,7 @@ def amount_assets() -> list[dict[str, Any]]:
         {"kind": {"const": "evm-token"}, "chain_id": chain, "token": token},
         {"kind": {"const": "lamports"}},
         {"kind": {"const": "spl-token"}, "mint": mint},
+        {"kind": {"const": "satoshis"}},
     )
     return [
         {"type": "object", "properties": item, "additionalProperties": False, "required": list(item)}

@@ -10,15 +10,18 @@ from enclave.payload.decrypt import DecryptBody
 from enclave.payload.export import ExportBody
 from enclave.payload.sign import Payload
 from enclave.policy.approvals_leaf import ApprovalTerms
+from enclave.policy.bitcoin_leaf import BitcoinLeaf
 from enclave.policy.checks import Check, listed
 from enclave.policy.evm_leaf import EvmLeaf
-from enclave.policy.rules import EVM_KINDS, OPENING_KINDS, Policy, Rule
+from enclave.policy.kinds import EVM_KINDS, OPENING_KINDS
+from enclave.policy.rules import Policy, Rule
 from enclave.policy.solana_leaf import SolanaLeaf
 from enclave.threshold.derive import format_path
 from enclave.workload import WorkloadFacts
 
 _EVM_ANY = EvmLeaf()
 _SOLANA_ANY = SolanaLeaf()
+_BITCOIN_ANY = BitcoinLeaf()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +202,16 @@ def _allows(rule: Rule, request: Request) -> Iterator[Check]:
                 yield from (rule.solana or _SOLANA_ANY).checks(payload.solana)
             else:
                 yield _unreadable("solana")
+        case "bitcoin_psbt":
+            if isinstance(payload, Payload) and payload.bitcoin is not None:
+                yield from (rule.bitcoin or _BITCOIN_ANY).checks(payload.bitcoin)
+            else:
+                yield _unreadable("bitcoin")
+        case "jws":
+            if isinstance(payload, Payload) and payload.jws is not None:
+                yield from () if rule.jws is None else rule.jws.checks(payload.jws, request.now)
+            else:
+                yield _unreadable("jws")
 
 
 def _touches(rule: Rule, request: Request) -> Iterator[Check]:
@@ -216,6 +229,10 @@ def _touches(rule: Rule, request: Request) -> Iterator[Check]:
         yield Check("solana", request.kind == "solana_message", f"kind {request.kind}")
         if isinstance(payload, Payload) and payload.solana is not None:
             yield from rule.solana.touches(payload.solana)
+    if rule.bitcoin is not None:
+        yield Check("bitcoin", request.kind == "bitcoin_psbt", f"kind {request.kind}")
+        if isinstance(payload, Payload) and payload.bitcoin is not None:
+            yield from rule.bitcoin.touches(payload.bitcoin)
 
 
 def _touches_evm(leaf: EvmLeaf, payload: Payload) -> Iterator[Check]:

@@ -12,8 +12,10 @@ from enclave.fields import Fields
 from enclave.ids import check_id
 from enclave.payload.sign import KINDS_ALL
 from enclave.policy.approvals_leaf import ApprovalTerms, read_approvals
+from enclave.policy.bitcoin_leaf import BitcoinLeaf, read_bitcoin
 from enclave.policy.checks import LIST_MAX
 from enclave.policy.evm_leaf import EvmLeaf, read_evm
+from enclave.policy.jws_leaf import JwsLeaf, read_jws_leaf
 from enclave.policy.kinds import EVM_KINDS, KINDS, OPENING_KINDS, WAITING_KINDS
 from enclave.policy.opening_leaf import OpeningLeaf, read_opening
 from enclave.policy.solana_leaf import SolanaLeaf, read_solana
@@ -53,6 +55,8 @@ class Rule:
     export: bool
     """Whether exportable keys may leave the nodes."""
 
+    bitcoin: BitcoinLeaf | None = None
+    jws: JwsLeaf | None = None
     approvals: ApprovalTerms | None = None
     """What people have to approve before the rule allows anything."""
 
@@ -102,6 +106,8 @@ def _read_rule(value: Any, where: str) -> Rule:
         digest=_allowed(fields, "digest", effect),
         plaintext_to_gateway=_allowed(fields, "plaintext_to_gateway", effect),
         export=_allowed(fields, "export", effect),
+        bitcoin=read_bitcoin(fields.fields("bitcoin"), denies=effect == "deny") if "bitcoin" in fields else None,
+        jws=read_jws_leaf(fields.fields("jws")) if "jws" in fields else None,
         approvals=read_approvals(fields.fields("approvals")) if "approvals" in fields else None,
     )
     fields.done()
@@ -115,6 +121,8 @@ def _check_kinds(rule: Rule, fields: Fields) -> None:
     for present, kinds, member in (
         (rule.evm is not None, EVM_KINDS, "evm"),
         (rule.solana is not None, {"solana_message"}, "solana"),
+        (rule.bitcoin is not None, {"bitcoin_psbt"}, "bitcoin"),
+        (rule.jws is not None, {"jws"}, "jws"),
         (rule.digest, {"digest"}, "digest"),
         (rule.plaintext_to_gateway, {"decrypt", "data_key"}, "plaintext_to_gateway"),
         (rule.opening.enclave_required, OPENING_KINDS, "opened_in_enclave"),
@@ -137,12 +145,14 @@ def _check_kinds(rule: Rule, fields: Fields) -> None:
             fields.refuse("what waits for approvals is never opened at the gateway", "plaintext_to_gateway")
     if rule.workload is not None and rule.denies:
         fields.refuse("only allow rules have it", "workload")
+    if rule.jws is not None and rule.denies:
+        fields.refuse("only allow rules have it", "jws")
     typed = rule.evm is not None and (rule.evm.primary_types or rule.evm.contracts is not None)
     if typed and "eip712" not in about:
         fields.refuse("the rule is not about eip712", "evm")
     if rule.evm is not None and rule.evm.delegates and "eip7702_authorization" not in about:
         fields.refuse("the rule is not about eip7702_authorization", "evm")
-    if rule.denies and rule.evm is not None and rule.solana is not None:
+    if rule.denies and sum(leaf is not None for leaf in (rule.evm, rule.solana, rule.bitcoin)) > 1:
         fields.refuse("one deny rule cannot look at two chains; write two rules", "solana")
 
 

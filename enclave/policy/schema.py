@@ -12,7 +12,9 @@ from enclave.payload.decrypt import CONTEXT_MAX
 from enclave.policy.approvals_leaf import LASTS_S_MAX, LASTS_S_MIN, MINIMUM_MAX
 from enclave.policy.assets import amount_assets
 from enclave.policy.checks import LIST_MAX
-from enclave.policy.rules import KINDS, PATHS_MAX, RULES_MAX
+from enclave.policy.jws_leaf import CLAIMS_MAX, LIFETIME_S_MAX
+from enclave.policy.kinds import KINDS
+from enclave.policy.rules import PATHS_MAX, RULES_MAX
 from enclave.policy.times import DAYS
 from enclave.policy.workload_leaf import MEASUREMENTS_MAX, REGISTERS, TEES
 
@@ -46,6 +48,7 @@ def _rule(effect: str) -> dict[str, Any]:
         "paths": _list({"type": "string", "pattern": "^m(/(0|[1-9][0-9]{0,9})){0,16}$"}, high=PATHS_MAX),
         "evm": _evm(effect),
         "solana": _solana(effect),
+        "bitcoin": _bitcoin(effect),
         "context": _context(),
         "rewrap_to": _list({"type": "string", "pattern": "^key_[a-z2-7]{26}$"}),
         "time": _object(
@@ -57,7 +60,7 @@ def _rule(effect: str) -> dict[str, Any]:
     }
     if effect == "allow":
         members |= {"digest": {"const": "allow"}, "plaintext_to_gateway": {"const": "allow"}}
-        members |= {"export": {"const": "allow"}}
+        members |= {"export": {"const": "allow"}, "jws": _jws()}
         members |= {"approvals": _approvals()}
         members |= {"opened_in_enclave": {"const": "required"}, "workload": _workload()}
     required = ["name", "effect", "kinds"] if effect == "allow" else ["name", "effect"]
@@ -99,6 +102,30 @@ def _context() -> dict[str, Any]:
         "minProperties": 1,
         "maxProperties": CONTEXT_MAX,
     }
+
+
+def _bitcoin(effect: str) -> dict[str, Any]:
+    address = {"type": "string", "minLength": 14, "maxLength": 90}
+    members: dict[str, Any] = {"recipients": _list(address)}
+    if effect == "allow":
+        members |= {"value_max": _AMOUNT, "fee_max": _AMOUNT, "data": {"enum": ["none", "any"]}}
+    return _object(**members)
+
+
+def _jws() -> dict[str, Any]:
+    text = {"type": "string", "minLength": 1}
+    claims = {
+        "type": "object",
+        "additionalProperties": _list(text),
+        "minProperties": 1,
+        "maxProperties": CLAIMS_MAX,
+    }
+    return _object(
+        types=_list(text, high=64),
+        claims=claims,
+        only={"type": "boolean"},
+        lifetime_s_max={"type": "integer", "minimum": 1, "maximum": LIFETIME_S_MAX},
+    )
 
 
 def _evm(effect: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from enclave.payload import rlp
 from enclave.payload.decrypt import context_info, parse_decrypt_body
 from enclave.payload.sign import KINDS_ALL, Payload, parse_sign_body, signed_transaction
 from tests.enclave.payload.messages import transfer_message
+from tests.enclave.payload.psbts import taproot_psbt
 
 ECDSA, ED25519, SCHNORR = "secp256k1-ecdsa", "ed25519", "secp256k1-schnorr"
 TO = "0x" + "52" * 20
@@ -52,6 +53,8 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "bitcoin_sighash": {"kind": "bitcoin_sighash", "sighash": b64url(bytes(32))},
     "message": {"kind": "message", "message": b64url(b"hello")},
+    "jws": {"kind": "jws", "claims": b64url(b'{"iss":"agent"}')},
+    "bitcoin_psbt": {"kind": "bitcoin_psbt", "psbt": b64url(taproot_psbt()), "input": 0},
 }
 
 
@@ -70,9 +73,9 @@ def code_of(body: Any, usage: str = "evm", spec: str = ECDSA) -> str:
 ALLOWED = {
     ("evm", ECDSA): {"evm_transaction", "eip712", "eip191", "eip7702_authorization", "digest"},
     ("solana", ED25519): {"solana_message", "message"},
-    ("generic", ED25519): {"message"},
-    ("generic", ECDSA): {"message", "digest"},
-    ("bitcoin", SCHNORR): {"bitcoin_sighash", "message"},
+    ("generic", ED25519): {"message", "jws"},
+    ("generic", ECDSA): {"message", "jws", "digest"},
+    ("bitcoin", SCHNORR): {"bitcoin_psbt", "bitcoin_sighash", "message"},
     ("decrypt", "hpke-x25519"): set(),
     ("unheard-of", ECDSA): set(),
 }

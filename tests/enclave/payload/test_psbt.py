@@ -1,0 +1,226 @@
+"""PSBTs built and hashed by an independent library; what each signature spends, and every lie about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from embit import ec, script
+from embit.psbt import PSBT
+from embit.transaction import SIGHASH, Transaction, TransactionInput, TransactionOutput
+
+from enclave.errors import CallerError
+from enclave.payload.psbt import parse_psbt, with_signature
+
+KEY = ec.PrivateKey(bytes(range(1, 33)))
+OTHER = ec.PrivateKey(bytes(range(2, 34)))
+OWN_TAPROOT, OWN_SEGWIT = script.p2tr(KEY), script.p2wpkh(KEY)
+FOREIGN = script.p2wpkh(OTHER)
+
+
+def earlier(owner: Any, satoshis: int, salt: int) -> Transaction:
+    """A transaction whose second output is the one spent."""
+    funding = TransactionInput(hashlib.sha256(bytes([salt])).digest(), 0)
+    return Transaction(vout=[TransactionOutput(1, FOREIGN), TransactionOutput(satoshis, owner)], vin=[funding])
+
+
+def built(inputs: list[tuple[Any, int]], outputs: list[tuple[Any, int]], *, whole: bool = True) -> PSBT:
+    """A PSBT that spends outputs (script, satoshis) into others."""
+    sources = [earlier(owner, satoshis, salt) for salt, (owner, satoshis) in enumerate(inputs)]
+    vin = [TransactionInput(source.txid(), 1, sequence=0xFFFFFFFD) for source in sources]
+    psbt = PSBT(Transaction(vin=vin, vout=[TransactionOutput(amount, target) for target, amount in outputs]))
+    for field, source in zip(psbt.inputs, sources, strict=True):
+        field.witness_utxo = source.vout[1]
+        if whole:
+            field.non_witness_utxo = source
+    return psbt
+
+
+def refused(data: bytes, number: int = 0) -> CallerError:
+    """The error for one input."""
+    with pytest.raises(CallerError) as caught:
+        parse_psbt(data, number)
+    return caught.value
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("hash_type", [None, SIGHASH.DEFAULT, SIGHASH.ALL])
+def test_taproot_hashes_are_those_of_another_library(number: int, hash_type: int | None) -> None:
+    """Two inputs, change and a payment; amounts and scripts of all inputs are hashed."""
+    psbt = built([(OWN_TAPROOT, 90_000), (FOREIGN, 50_000)], [(FOREIGN, 60_000), (OWN_TAPROOT, 79_000)], whole=False)
+    psbt.inputs[number].sighash_type = hash_type
+    if number == 1:
+        assert refused(psbt.serialize(), 1).code == "payload.bitcoin"  # version 0 needs earlier transactions
+        return
+    spend = parse_psbt(psbt.serialize(), number)
+    expected = psbt.tx.sighash_taproot(
+        number,
+        script_pubkeys=[OWN_TAPROOT, FOREIGN],
+        values=[90_000, 50_000],
+        sighash=hash_type or SIGHASH.DEFAULT,
+    )
+    assert spend.sighash == expected
+    assert (spend.is_taproot, spend.leaving, spend.fee) == (True, 11_000, 1_000)
+
+
+def test_segwit_hashes_are_those_of_another_library() -> None:
+    """P2WPKH with whole earlier transactions."""
+    psbt = built([(OWN_SEGWIT, 90_000), (FOREIGN, 50_000)], [(FOREIGN, 60_000), (OWN_SEGWIT, 79_000)])
+    spend = parse_psbt(psbt.serialize(), 0)
+    assert spend.sighash == psbt.sighash(0)
+    assert (spend.is_taproot, spend.leaving, spend.fee) == (False, 11_000, 1_000)
+
+
+def test_a_signed_psbt_is_taken_by_another_library() -> None:
+    """The Taproot signature lands in its field and verifies under the output key."""
+    psbt = built([(OWN_TAPROOT, 90_000)], [(FOREIGN, 60_000)])
+    spend = parse_psbt(psbt.serialize(), 0)
+    signature = KEY.taproot_tweak(b"").schnorr_sign(spend.sighash)
+    signed = PSBT.parse(with_signature(psbt.serialize(), spend, signature.serialize(), b""))
+    witness = signed.inputs[0].final_scriptwitness
+    carried = witness.items[0] if witness else signed.inputs[0].unknown[b"\x13"]
+    assert carried == signature.serialize()
+    assert (
+        KEY.taproot_tweak(b"")
+        .get_public_key()
+        .schnorr_verify(
+            signature,
+            psbt.tx.sighash_taproot(0, script_pubkeys=[OWN_TAPROOT], values=[90_000], sighash=SIGHASH.DEFAULT),
+        )
+    )
+    assert with_signature(signed.serialize(), spend, signature.serialize(), b"") == signed.serialize()
+
+
+def test_an_ecdsa_signature_lands_beside_its_key() -> None:
+    """DER with its hash type."""
+    psbt = built([(OWN_SEGWIT, 90_000), (OWN_SEGWIT, 10_000)], [(FOREIGN, 60_000)])
+    spend = parse_psbt(psbt.serialize(), 1)
+    der = KEY.sign(spend.sighash).serialize()
+    signed = PSBT.parse(with_signature(psbt.serialize(), spend, der, KEY.sec()))
+    assert signed.inputs[1].partial_sigs == {KEY.get_public_key(): der + b"\x01"}
+    assert not signed.inputs[0].partial_sigs
+
+
+def test_only_what_leaves_the_own_script_counts() -> None:
+    """Change is an output to the very script that is spent; the same key under another script is a payment."""
+    psbt = built([(OWN_TAPROOT, 90_000)], [(OWN_TAPROOT, 30_000), (OWN_SEGWIT, 50_000)])
+    spend = parse_psbt(psbt.serialize(), 0)
+    assert spend.leaving == 60_000
+    assert [payment.satoshis for payment in spend.payments] == [50_000]
+
+
+def test_a_transaction_counts_once_over_its_inputs() -> None:
+    """Whoever signs all own inputs is charged what leaves, exactly once."""
+    psbt = built([(FOREIGN, 5_000), (OWN_TAPROOT, 90_000), (OWN_TAPROOT, 40_000)], [(FOREIGN, 100_000)])
+    data = psbt.serialize()
+    assert [parse_psbt(data, number).counted for number in (1, 2)] == [130_000, 0]
+
+
+def test_others_may_pay_more_than_leaves() -> None:
+    """An input of somebody else does not make what leaves negative."""
+    psbt = built([(OWN_TAPROOT, 1_000), (FOREIGN, 90_000)], [(OWN_TAPROOT, 50_000), (FOREIGN, 40_000)])
+    assert parse_psbt(psbt.serialize(), 0).leaving == 0
+
+
+def test_facts_name_who_is_paid() -> None:
+    """For explanations: addresses, amounts and the fee."""
+    psbt = built([(OWN_TAPROOT, 90_000)], [(FOREIGN, 60_000)])
+    facts = parse_psbt(psbt.serialize(), 0).facts()
+    assert facts["payments"] == [{"to": FOREIGN.address(), "satoshis": 60_000}]
+    assert (facts["leaving"], facts["fee"], facts["txid"]) == (90_000, 30_000, psbt.tx.txid().hex())
+
+
+def lie_about_amount(psbt: PSBT) -> None:
+    """The stated output differs from the earlier transaction's."""
+    psbt.inputs[0].witness_utxo = TransactionOutput(1_000, psbt.inputs[0].witness_utxo.script_pubkey)
+
+
+def lie_about_source(psbt: PSBT) -> None:
+    """Another transaction than the input refers to."""
+    psbt.inputs[0].non_witness_utxo = earlier(psbt.inputs[0].witness_utxo.script_pubkey, 90_000, 99)
+
+
+def leave_out_source(psbt: PSBT) -> None:
+    """The other input's earlier transaction is missing."""
+    psbt.inputs[1].non_witness_utxo = None
+
+
+def ask_for_less(psbt: PSBT) -> None:
+    """A hash that commits to no output."""
+    psbt.inputs[0].sighash_type = SIGHASH.NONE
+
+
+def ask_for_one_input(psbt: PSBT) -> None:
+    """A hash that lets anybody add inputs."""
+    psbt.inputs[0].sighash_type = SIGHASH.ALL | SIGHASH.ANYONECANPAY
+
+
+def spend_too_much(psbt: PSBT) -> None:
+    """Outputs above inputs."""
+    psbt.tx.vout[0].value = 500_000
+    psbt.outputs[0].value = 500_000
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [lie_about_amount, lie_about_source, leave_out_source, ask_for_less, ask_for_one_input, spend_too_much],
+)
+def test_a_lie_is_refused(lie: Callable[[PSBT], None]) -> None:
+    """The same PSBT without the lie is accepted."""
+    psbt = built([(OWN_SEGWIT, 90_000), (FOREIGN, 50_000)], [(FOREIGN, 60_000)])
+    parse_psbt(psbt.serialize(), 0)
+    lie(psbt)
+    assert refused(psbt.serialize()).code == "payload.bitcoin"
+
+
+def test_an_input_without_its_output_is_refused() -> None:
+    """Nobody can tell what is spent."""
+    psbt = built([(OWN_TAPROOT, 90_000)], [(FOREIGN, 60_000)], whole=False)
+    psbt.inputs[0].witness_utxo = None
+    assert refused(psbt.serialize()).code == "payload.bitcoin"
+
+
+def test_a_script_path_is_refused() -> None:
+    """The key's outputs commit to no script tree."""
+    psbt = built([(OWN_TAPROOT, 90_000)], [(FOREIGN, 60_000)])
+    psbt.inputs[0].taproot_merkle_root = bytes(32)
+    assert refused(psbt.serialize()).code == "payload.bitcoin"
+
+
+def test_another_kind_of_output_is_refused() -> None:
+    """Old scripts are not spent here."""
+    psbt = built([(script.p2pkh(KEY), 90_000)], [(FOREIGN, 60_000)])
+    assert refused(psbt.serialize()).code == "payload.bitcoin"
+
+
+@pytest.mark.parametrize("number", [1, 255])
+def test_the_input_must_exist(number: int) -> None:
+    """There is one input."""
+    assert refused(built([(OWN_TAPROOT, 90_000)], [(FOREIGN, 1)]).serialize(), number).code == "payload.bitcoin"
+
+
+def test_version_2_is_named() -> None:
+    """Its own code, because a wallet can write the other version."""
+    psbt = built([(OWN_TAPROOT, 90_000)], [(FOREIGN, 60_000)])
+    data = psbt.serialize()
+    general = data[:5] + b"\x01\xfb\x04" + (2).to_bytes(4, "little") + data[5:]
+    assert refused(general).code == "payload.psbt-version"
+
+
+def test_damage_is_refused() -> None:
+    """A doubled key, missing and trailing bytes, no magic, too many bytes."""
+    data = built([(OWN_TAPROOT, 90_000)], [(FOREIGN, 60_000)]).serialize()
+    end = 5 + 2 + 1 + data[7]
+    doubled = data[:end] + data[5:end] + data[end:]
+    for damaged in (doubled, data[:-1], data + b"\0", data[1:], b"", data + bytes(600_000)):
+        assert refused(damaged).code == "payload.bitcoin"
+    parse_psbt(data, 0)
+
+
+def test_every_cut_is_refused() -> None:
+    """No prefix of a PSBT is a PSBT, and none raises another error."""
+    data = built([(OWN_SEGWIT, 90_000)], [(FOREIGN, 60_000)]).serialize()
+    for length in range(len(data)):
+        assert refused(data[:length]).code in ("payload.bitcoin", "payload.psbt-version")
