@@ -35,12 +35,12 @@ async def wait_listening(transport: Transport, *, check: Check) -> None:
 
 
 async def wait_trusted(transport: Transport, slots: Sequence[str], *, check: Check, timeout_s: float) -> None:
-    """Until `slots` are connected and each one's verdict of each other is `trusted`; raises UnavailableError."""
+    """Until `slots` are at work and each one's verdict of each other is `trusted`; raises UnavailableError."""
 
     async def attempt() -> bool:
         nodes = await _nodes(transport)
         return all(
-            nodes.get(slot, {}).get("connected")
+            nodes.get(slot, {}).get("usable")
             and all(nodes[slot].get("verdicts", {}).get(peer) == TRUSTED for peer in slots if peer != slot)
             for slot in slots
         )

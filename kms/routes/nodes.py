@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from enclave.wire.heartbeats import Heartbeat
 from kms.body import Reply
 from kms.endpoint import Answer, Context, Endpoint, reply
+
+
+class Heard(Reply, frozen=True):
+    """What a node's newest heartbeat says."""
+
+    sequence: int
+    time: int
+    """The node's own clock, Unix seconds."""
+    log_size: int
+    log_root: str
+    """Checkpoint of its receipt log; hex."""
+    hears: list[str]
+    """Peers it has just heard."""
 
 
 class Node(Reply, frozen=True):
@@ -13,7 +27,10 @@ class Node(Reply, frozen=True):
     url: str
     connected: bool
     usable: bool
-    """Connected, and its evidence names the TLS key of the connection."""
+    """Connected, its evidence names the TLS key of the connection, and it says that it works."""
+    refuses: str
+    """Why it does not work now (a code), or nothing."""
+    heartbeat: Heard | None
     boot_counter: int | None
     platform_id: str
     verdicts: dict[str, str]
@@ -28,7 +45,7 @@ class Nodes(Reply, frozen=True):
 
 async def show(context: Context) -> Answer:
     """The gateway's view, for people; clients verify evidence themselves."""
-    fleet = context.gateway.fleet
+    fleet, heartbeats = context.gateway.fleet, context.gateway.heartbeats
     return reply(
         Nodes(
             nodes=[
@@ -37,6 +54,8 @@ async def show(context: Context) -> Answer:
                     url=link.url,
                     connected=link.connected,
                     usable=link.usable,
+                    refuses=link.refuses,
+                    heartbeat=_heard(heartbeats.latest(link.slot)),
                     boot_counter=link.status.boot_counter if link.status is not None else None,
                     platform_id=fleet.verdicts.platform_id(link.slot),
                     verdicts=fleet.verdicts.codes(link.slot),
@@ -44,6 +63,18 @@ async def show(context: Context) -> Answer:
                 for link in fleet.links.values()
             ]
         )
+    )
+
+
+def _heard(heartbeat: Heartbeat | None) -> Heard | None:
+    if heartbeat is None:
+        return None
+    return Heard(
+        sequence=heartbeat.sequence,
+        time=heartbeat.time,
+        log_size=heartbeat.log_size,
+        log_root=heartbeat.log_root.hex(),
+        hears=[echo.slot for echo in heartbeat.seen],
     )
 
 

@@ -180,6 +180,7 @@ async def test_connection_must_end_in_the_attested_key(link_to: Callable[..., No
     async with FrameServer() as server:
         link = link_to(server)
         await up(link)
+        link.refuses = ""  # as its first heartbeat would say
         assert not link.usable
         assert link.admit(server.spki)
         assert link.usable

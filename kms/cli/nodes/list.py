@@ -13,7 +13,7 @@ from kms.cli.output import emit_json, emit_table
 @click.command("list")
 @with_target
 def list_(target: Target) -> None:
-    """List the nodes as the gateway tells it: connections, and the nodes' verdicts of each other."""
+    """List the nodes as the gateway tells it: connections, whether they work, their verdicts of each other."""
 
     async def work() -> None:
         async with target.client() as client:
@@ -22,13 +22,14 @@ def list_(target: Target) -> None:
             emit_json(answer)
             return
         emit_table(
-            ("slot", "url", "connected", "boots", "trusts"),
+            ("slot", "url", "connected", "boots", "works", "trusts"),
             [
                 (
                     node.get("slot"),
                     node.get("url"),
                     bool(node.get("connected")),
                     node.get("boot_counter", "-"),
+                    _works(node),
                     _trusts(node),
                 )
                 for node in answer.get("nodes", [])
@@ -37,6 +38,11 @@ def list_(target: Target) -> None:
         )
 
     run(work())
+
+
+def _works(node: dict[str, Any]) -> str:
+    """Whether it may use its shares now, or the code why not."""
+    return str(node.get("refuses") or "yes") if node.get("connected") else "-"
 
 
 def _trusts(node: dict[str, Any]) -> str:

@@ -247,7 +247,8 @@ def test_an_attempt_has_ten_seconds(ready: World, run: EcdsaRun) -> None:
     ready.now += sessions.LIFETIME_S
     ready.call("node-1", "status")
     assert len(ready.nodes["node-1"].ecdsa) == 1
-    ready.nodes["node-1"].tick(ready.now + 1)
+    ready.now += 1
+    ready.nodes["node-1"].tick(ready.now)
     assert_gone(ready, "node-1", held)
 
 

@@ -238,13 +238,15 @@ def test_every_member_needs_a_verdict_in_the_signers_own_table(ready: World) -> 
     ready.now += 1
     ready.start("node-3")
     ready.push("node-3")
-    ready.call("node-3", "present", ready.evidence("node-1", "node-3"))
+    for peer in ("node-1", "node-4", "node-5"):  # as many as it needs to be at work at all
+        ready.call("node-3", "present", ready.evidence(peer, "node-3"))
+        ready.call(peer, "present", ready.evidence("node-3", peer))
     token = ready.token(key, BODY)
     requests = ready.sign_requests(["node-1", "node-2", "node-3"], token, BODY)
     assert code_of(ready.call, "node-3", "sign", requests["node-3"]) == "attestation-unavailable"
     assert ready.call("node-1", "sign", requests["node-1"]).share
     ready.call("node-3", "present", ready.evidence("node-2", "node-3"))
-    ready.evidence("node-3", "node-1")
+    ready.call("node-2", "present", ready.evidence("node-3", "node-2"))
     requests = ready.sign_requests(["node-1", "node-2", "node-3"], token, BODY)
     assert ready.call("node-3", "sign", requests["node-3"]).share
     assert ready.sign(key, b"x", ["node-1", "node-2", "node-4"])
@@ -356,6 +358,7 @@ def test_an_assemblers_evidence_counts_for_an_hour(ready: World) -> None:
     """Who would see a whole key must have shown fresh evidence; as a signer it still counts."""
     table = ready.nodes["node-1"].verdicts
     ready.now += ASSEMBLER_EVIDENCE_S_MAX + 1
+    ready.relay()
     table.require(["node-2"], ready.now)
     assert code_of(table.require, ["node-2"], ready.now, evidence_s_max=ASSEMBLER_EVIDENCE_S_MAX) == "attestation-stale"
 
