@@ -15,7 +15,7 @@ from pathlib import Path
 from attestation.errors import CodedError
 from kms.client import AgentCredentials, Client, OperatorCredentials
 from kms.dev.cluster import DevCluster
-from kms.dev.demo_steps import damage, policy, revocation, signing, speed
+from kms.dev.demo_steps import children, damage, openings, policy, revocation, signing, speed, workload
 from kms.dev.demo_steps.stage import Stage, SurpriseError
 
 
@@ -37,7 +37,11 @@ async def play(stage: Stage) -> None:
                 await signing.ethereum(stage, as_agent, keys)
                 await signing.bitcoin(stage, as_agent, keys)
                 await signing.solana(stage, as_agent, keys)
+                await children.derive(stage, as_agent, keys)
+                await signing.p256(stage, as_agent, as_operator, keys)
                 await signing.decryption(stage, as_agent, keys)
+                await openings.openings(stage, cluster, as_agent, as_operator, keys, agent.issuer)
+                await workload.release(stage, cluster, as_agent, as_operator, agent.issuer)
                 await policy.over_the_cap(stage, cluster, as_agent, keys)
                 await speed.measure(stage, cluster, as_agent, keys)
                 await damage.lose_nodes(stage, cluster, as_agent, keys)

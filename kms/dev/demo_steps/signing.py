@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives import hashes, hpke
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from eth_account import Account
 from solders.hash import Hash
@@ -136,6 +137,22 @@ async def solana(stage: Stage, client: Client, keys: DemoKeys) -> None:
     stage.require(Signature(signed.ed25519 or b"").verify(payer, message), "solders did not accept the signature")
     stage.fact("signature verified", f"{Signature(signed.ed25519 or b'')} (solders)")
     stage.note(f"signature shares of {', '.join(signed.signers)}")
+
+
+async def p256(stage: Stage, client: Client, operator: Client, keys: DemoKeys) -> None:
+    """A P-256 signature; OpenSSL verifies it."""
+    stage.act("A P-256 key: assembled in a named enclave for one signature")
+    key = await operator.keys.create(
+        "receipts", usage="generic", spec="p256-ecdsa", policy=keys.ethereum.certificate.policy
+    )
+    message = b"paid: invoice 7"
+    signed = await client.sign.message(key.key, message)
+    assert signed.p256 is not None
+    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key.public_key)
+    point.verify(signed.p256.der, message, ec.ECDSA(hashes.SHA256()))
+    stage.fact("signature verified", f"by OpenSSL under {key.public_key.hex()}")
+    assemblers = ", ".join(key.certificate.assemblers)
+    stage.note(f"public key stated by attested assemblers ({assemblers}); one of them broken would be that key")
 
 
 async def decryption(stage: Stage, client: Client, keys: DemoKeys) -> None:

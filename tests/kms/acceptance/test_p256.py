@@ -31,10 +31,10 @@ def test_openssl_verifies(agent: Agent, keys: dict[str, str]) -> None:
 
 
 def test_an_es256_token(agent: Agent, keys: dict[str, str]) -> None:
-    """A JWS whose signing input is signed as a message verifies in PyJWT under the key's JWK."""
+    """A JWS whose signing input is signed by its hash verifies in PyJWT under the key's JWK."""
     jwk = jwt.PyJWK(agent.get(keys["p256"], "/public-key?format=jwk")["public_key"] | {"alg": "ES256"})
     head = b64(b'{"alg":"ES256","typ":"JWT"}') + "." + b64(b'{"sub":"robot","scope":"read"}')
-    signed = agent.sign(keys["p256"], "message", message=b64(head.encode()))
+    signed = agent.sign(keys["p256"], "digest", digest=b64(hashlib.sha256(head.encode()).digest()))
     token = f"{head}.{b64(bytes.fromhex(signed['r'] + signed['s']))}"
     assert jwt.decode(token, jwk, algorithms=["ES256"]) == {"sub": "robot", "scope": "read"}
     with pytest.raises(jwt.InvalidSignatureError):
