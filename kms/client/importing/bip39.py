@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from functools import lru_cache
 
@@ -57,12 +58,20 @@ def _check(words: list[str]) -> None:
             code="client.import-word",
             hint="look for a typing error; the lists are those of BIP-39",
         )
-    if not any(_library(language).check(" ".join(words)) for language in fitting):
+    if not any(_checksum_holds(words, language) for language in fitting):
         raise MaterialError(
             "every word is in the list, but the checksum is wrong",
             code="client.import-checksum",
             hint="a word was exchanged for another one, or the order is wrong",
         )
+
+
+def _checksum_holds(words: list[str], language: str) -> bool:
+    """BIP-39, "Generating the mnemonic": 11 bits a word, the last of 33 is of the entropy's SHA-256."""
+    bits = "".join(format(_list(language)[word], "011b") for word in words)
+    checksum_bits = len(bits) // 33
+    entropy = int(bits[:-checksum_bits], 2).to_bytes((len(bits) - checksum_bits) // 8, "big")
+    return format(hashlib.sha256(entropy).digest()[0], "08b")[:checksum_bits] == bits[-checksum_bits:]
 
 
 def _seed(words: list[str], passphrase: str) -> Secret:
@@ -78,10 +87,7 @@ _ALL = tuple(sorted(Mnemonic.list_languages(), key=lambda language: (language !=
 
 
 @lru_cache
-def _library(language: str) -> Mnemonic:
-    return Mnemonic(language)
-
-
-@lru_cache
-def _list(language: str) -> frozenset[str]:
-    return frozenset(unicodedata.normalize("NFKD", word) for word in _library(language).wordlist)
+def _list(language: str) -> dict[str, int]:
+    """Word -> number; the library's own check does not find words whose list has composed characters."""
+    words = Mnemonic(language).wordlist
+    return {unicodedata.normalize("NFKD", word): number for number, word in enumerate(words)}

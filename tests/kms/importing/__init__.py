@@ -1,0 +1,1 @@
+"""Import and export of keys: sources, nodes, gateway, files."""
