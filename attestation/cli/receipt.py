@@ -8,11 +8,14 @@ from typing import Any
 
 import click
 
-from attestation.canonical import canonical_json
+from attestation.canonical import canonical_json, parse_json
 from attestation.cli import render
 from attestation.cli.options import HexBytes, read_file, read_roots
+from attestation.errors import AttestationError
 from attestation.receipts.document import RECEIPT_BYTES_MAX
 from attestation.receipts.judge import ReceiptVerdict, judge
+from attestation.receipts.reading import blob, hexadecimal
+from attestation.roots import Roots
 from attestation.verdict import Result
 
 EXIT_CODES = {Result.TRUSTED: 0, Result.UNTRUSTED: 1, Result.INDETERMINATE: 3}
@@ -27,28 +30,50 @@ _HEADLINE = {
 
 @click.command("receipt")
 @click.argument("file", type=_PATH)
-@click.option("--cluster", type=HexBytes(), help="Id of the cluster you know, in hex; without it nothing is trusted.")
+@click.option("--cluster", "cluster_path", type=_PATH, envvar="HOLDFAST_CLUSTER", help="The cluster file you hold.")
+@click.option("--cluster-id", type=HexBytes(), help="Or the id of the cluster you know, in hex.")
 @click.option("--root", "root_paths", multiple=True, type=_PATH, help="Trust this root, and no vendor's; repeatable.")
 @click.option("--message", "message_path", type=_PATH, help="What was signed: checked against the nodes' commitments.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one line of JSON.")
 def command(
-    file: Path, cluster: bytes | None, root_paths: tuple[Path, ...], message_path: Path | None, as_json: bool
+    file: Path,
+    cluster_path: Path | None,
+    cluster_id: bytes | None,
+    root_paths: tuple[Path, ...],
+    message_path: Path | None,
+    as_json: bool,
 ) -> None:
     """Verify the receipt in FILE (`-` for standard input) and print every step.
 
     Everything is judged as of the time of the decision.  Exit code 0: it is true; 1: it is not; 2: usage; 3: cannot
     tell, because no cluster was named or collateral is missing.
     """
-    if cluster is not None and len(cluster) != 32:
-        raise click.UsageError("expected a cluster id of 32 bytes (64 hex digits)")
+    cluster, roots = _pins(cluster_path, cluster_id, root_paths)
     message = read_file(message_path) if message_path is not None else None
-    verdict = judge(_read(file), cluster=cluster, roots=read_roots(root_paths), message=message)
+    verdict = judge(_read(file), cluster=cluster, roots=roots, message=message)
     if as_json:
         click.echo(canonical_json(verdict.to_json()))
     else:
         _show(verdict)
-    _give_hints(verdict, cluster)
+    _give_hints(verdict, is_pinned=cluster is not None)
     raise SystemExit(EXIT_CODES[verdict.result])
+
+
+def _pins(path: Path | None, cluster_id: bytes | None, root_paths: tuple[Path, ...]) -> tuple[bytes | None, Roots]:
+    """The cluster id and the roots to trust: as given, or as the cluster file says."""
+    if path is None:
+        if cluster_id is not None and len(cluster_id) != 32:
+            raise click.UsageError("expected a cluster id of 32 bytes (64 hex digits)")
+        return cluster_id, read_roots(root_paths)
+    try:
+        value = parse_json(read_file(path))
+        found = hexadecimal(value["cluster_id"], "cluster_id")
+        simulated = [blob(item, "simulated_roots") for item in value.get("simulated_roots", [])]
+    except (AttestationError, KeyError, TypeError, AttributeError):
+        raise click.UsageError(f"{path} is not a cluster file") from None
+    if cluster_id not in (None, found):
+        raise click.UsageError("the cluster file and --cluster-id name different clusters")
+    return found, Roots.of(simulated) if simulated and not root_paths else read_roots(root_paths)
 
 
 def _read(path: Path) -> bytes:
@@ -89,9 +114,9 @@ def _rows(facts: Any) -> list[tuple[str, str]]:
     return [row for row in rows if row[1]]
 
 
-def _give_hints(verdict: ReceiptVerdict, cluster: bytes | None) -> None:
-    if cluster is None:
-        render.hint("name the cluster you know with --cluster: anybody may run one of his own")
+def _give_hints(verdict: ReceiptVerdict, *, is_pinned: bool) -> None:
+    if not is_pinned:
+        render.hint("name the cluster you know with --cluster or --cluster-id: anybody may run one of his own")
     if "certificate.root" in verdict.reasons:
         render.hint("evidence under another root, such as a simulated one, verifies only with --root")
     if verdict.facts and verdict.facts["environment"] == "development":

@@ -25,7 +25,8 @@ VERBS = {
     "secrets": ("kms.cli.secrets:secrets", "Secrets that only attested workloads get."),
     "rewrap": ("kms.cli.rewrap:rewrap", "Seal data to another key, inside one named enclave."),
     "nodes": ("kms.cli.nodes:nodes", "List the nodes and verify their evidence from here."),
-    "audit": ("kms.cli.audit:audit", "Follow and verify the audit chain."),
+    "receipts": ("kms.cli.receipts:receipts", "Fetch and verify what proves a decision of the nodes."),
+    "audit": ("kms.cli.audit:audit", "Follow, verify and export the audit chain and the nodes' logs."),
     "token": ("kms.cli.token:token", "Print a request token, for use with curl."),
     "gateway": ("kms.cli.gateway:gateway", "Run the HTTP front door."),
 }

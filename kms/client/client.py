@@ -22,6 +22,7 @@ from kms.client.documents import Documents
 from kms.client.errors import ConfigurationError
 from kms.client.keys import Keys
 from kms.client.policies import Policies
+from kms.client.receipts import Receipts
 from kms.client.restrictions import Restrictions
 from kms.client.secrets import Secrets
 from kms.client.sender import SenderChecker
@@ -34,8 +35,8 @@ from kms.client.verification import ClusterView, fetch_roster, verify_cluster
 class Client:
     """Made by `Client.connect`; used as `async with`, or closed with `close()`.
 
-    `keys`, `agents`, `policies`, `documents`, `sign`, `decryption`, `secrets`, `audit` and `restrictions` hold the
-    verbs.
+    `keys`, `agents`, `policies`, `documents`, `sign`, `decryption`, `secrets`, `audit`, `receipts` and `restrictions`
+    hold the verbs.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Client:
         self.decryption = Decryption(self.caller, self.keys, sender)
         self.secrets = Secrets(self.caller, checker, attestor, sender)
         self.audit = Audit(self.caller)
+        self.receipts = Receipts(self.caller, trust)
         self.restrictions = Restrictions(self.caller, self.documents, self.keys, transport, trust)
 
     @classmethod

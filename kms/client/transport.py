@@ -59,8 +59,9 @@ class Transport:
         token: str | None = None,
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
+        bytes_max: int = ANSWER_BYTES_MAX,
     ) -> bytes:
-        """The answer's body; raises RequestRefusedError or UnavailableError.
+        """The answer's body of at most `bytes_max`; raises RequestRefusedError or UnavailableError.
 
         `body` goes out byte for byte: the token's body digest is over exactly these bytes.
         """
@@ -75,7 +76,7 @@ class Transport:
             async with self._session.request(
                 method, self.url + path, data=body, params=query, headers=sent, allow_redirects=False
             ) as answer:
-                content = await _read(answer)
+                content = await _read(answer, bytes_max)
                 status = answer.status
         except TimeoutError:
             raise UnavailableError("the gateway did not answer in time", code="unavailable.timeout") from None
@@ -129,12 +130,12 @@ def problem(status: int, content: bytes) -> RequestRefusedError:
     )
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
+async def _read(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
     content = bytearray()
     async for chunk in answer.content.iter_any():
         content += chunk
-        if len(content) > ANSWER_BYTES_MAX:
-            raise UnavailableError(f"answer larger than {ANSWER_BYTES_MAX} bytes", code="unavailable.too-large")
+        if len(content) > bytes_max:
+            raise UnavailableError(f"answer larger than {bytes_max} bytes", code="unavailable.too-large")
     return bytes(content)
 
 
