@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from attestation.verifier import Verifier
-from enclave.boots import BootBook, boot_proof
 from enclave.approvals.book import ApprovalBook
+from enclave.boots import BootBook, boot_proof
 from enclave.ceremonies import Ceremonies
 from enclave.ceremonies.steps import Work, completed
 from enclave.channel import Channels
@@ -186,7 +186,9 @@ class NodeState:
             log_head=self.receipts.head,
             now=now,
         )
+        self.heartbeats.follow(self.roster, self.rosters.newest)
         self.verdicts.is_alive = self.heartbeats.is_alive
+        self.verdicts.boots.replaced = self.heartbeats.peers.forget
         self._start_settled = False
         self.keys = KeyTable(store, slot)
         self.ceremonies = Ceremonies(self.identity, self.keys, store)
@@ -236,6 +238,7 @@ class NodeState:
         self.identity.follow(self.rosters.active.digest)
         self.verdicts.follow(self.roster, now)
         self.directory.follow(self.roster)
+        self.heartbeats.follow(self.roster, self.rosters.newest)
         self.limits.follow(len(self.roster.slots))
 
     def commit(self) -> None:

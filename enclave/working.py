@@ -25,6 +25,7 @@ def check_working(node: NodeState, now: int) -> None:
         _check_peers(node, now)
         heartbeats.lease.check()
     heartbeats.versions.check()
+    heartbeats.check_roster()
     heartbeats.lease.check_log(node.receipts.size)
 
 

@@ -30,6 +30,10 @@ class ClusterClock:
         self.own = own
         """This node's clock as last read."""
 
+    def count_on(self, peers_needed: int) -> None:
+        """Another number of peers has to agree from now on."""
+        self._peers_needed = peers_needed
+
     @property
     def is_agreed(self) -> bool:
         """Whether enough peers have told their time since this boot."""

@@ -50,6 +50,7 @@ class Heartbeats:
         own = identity.public
         terms = roster.witness_terms
         self._roster = roster
+        self._newest = roster
         self._identity = identity
         self._store = store
         self._verdicts = verdicts
@@ -72,6 +73,26 @@ class Heartbeats:
         self._last_at = float("-inf")
         self._has_news = True
 
+    def follow(self, roster: Roster, newest: Roster) -> None:
+        """Work by another roster from now on; `newest` is the newest version held, in force or not."""
+        self._roster, self._newest = roster, newest
+        self._slots = {entry.slot for entry in roster.slots} - {self._identity.public.slot}
+        self.lease.follow(roster.witness_terms)
+        self.clock.count_on(roster.witness_terms.a)
+        self.versions.follow(roster)
+        self._has_news = True
+
+    def check_roster(self) -> None:
+        """Raise RefusedError (`versions-behind`) while more peers than may lie hold a newer roster than this node."""
+        newer = sorted((newest.roster_version for _, _, newest in self.peers.recent()), reverse=True)
+        faulty = self._roster.witness_terms.f
+        if len(newer) > faulty and newer[faulty] > self._newest.version:
+            raise RefusedError(
+                f"peers hold roster version {newer[faulty]}, this node {self._newest.version}",
+                code="versions-behind",
+                hint="give this node the newest roster",
+            )
+
     def beat(self, now: int) -> SignedHeartbeat:
         """This node's heartbeat at `now` (cluster time); asked again at once, the same, unless something was heard."""
         at = self._monotonic()
@@ -93,8 +114,8 @@ class Heartbeats:
             clean=self._clean,
             log_size=log_size,
             log_root=log_root,
-            roster_version=self._roster.version,
-            roster_digest=self._roster.digest,
+            roster_version=self._newest.version,
+            roster_digest=self._newest.digest,
             registry=self.versions.registry,
             restrictions=len(directory.restrictions),
             restrictions_digest=directory.restrictions_digest,

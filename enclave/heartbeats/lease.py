@@ -84,6 +84,11 @@ class Lease:
         support.log_size = max(support.log_size, sent.log_size)
         self._count()
 
+    def follow(self, terms: WitnessTerms) -> None:
+        """Count by other numbers from now on."""
+        self._terms = terms
+        self._count()
+
     def hears(self, peer: str, identity: bytes) -> bool:
         """Whether a heartbeat of `peer` under that identity key was made less than ten seconds ago."""
         support = self._supports.get(peer)

@@ -73,6 +73,16 @@ class Peers:
         """What is known of a slot."""
         return self._peers.get(slot)
 
+    def forget(self, slot: str) -> None:
+        """Let any boot of a slot be the next one: an operator enrolled a machine whose disk counts anew.
+
+        The lease that the run before it may hold is waited for as ever.
+        """
+        peer = self._peers.get(slot)
+        if peer is not None:
+            peer.boot_counter, peer.identity, peer.newest, peer.signed = 0, b"", None, None
+            peer.is_forked = False
+
     def take(self, heartbeat: Heartbeat, signed: SignedHeartbeat, identity_key: bytes) -> bool:
         """Take in a heartbeat whose signature was verified; False if it says nothing new.
 

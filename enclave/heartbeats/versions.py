@@ -38,6 +38,12 @@ class Versions:
         """The last head that was verified: peers mostly show the same."""
         self._turn = 0
 
+    def follow(self, roster: Roster) -> None:
+        """Another roster says whose word on the registry counts."""
+        if roster.proof_of_cloud.freshness_key != self._freshness_key:
+            self._freshness_key = roster.proof_of_cloud.freshness_key
+            self._told, self._note = None, b""
+
     @property
     def registry(self) -> bytes:
         """The signed head of the snapshot held here."""

@@ -366,4 +366,4 @@ async def test_check_tells_whether_a_stopped_node_would_start(node: Process) -> 
     for _ in range(2):
         result = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=20)
         assert result.returncode == 0, result.stderr
-        assert json.loads(result.stdout)["values"] == {"boot": 1}
+        assert json.loads(result.stdout)["values"] == {"boot": 1, "boot-chain": 1, "roster-state": 1}
