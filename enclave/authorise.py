@@ -6,7 +6,7 @@
    that names it lets through step 4);
 3. the key it names is held here, enabled, not frozen, and the token is younger than the key;
 4. the key's own policy, as this node holds it, allows the payload this node parsed, and no chain it may take
-   effect on is frozen;
+   effect on is frozen; where its rule wants approvals, enough people approved this very request;
 5. every member of the signer set is trusted now in this node's own table;
 6. the request id has attempts left, and the policy's budgets, rate and nonce guard let it through.
 Parameters come from the token and the body, from nowhere else.
@@ -14,13 +14,15 @@ Parameters come from the token and the body, from nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from enclave import freezing
+from enclave.approvals.counting import check_grant
 from enclave.errors import CallerError, RefusedError, TokenError
 from enclave.keys import HeldKey
-from enclave.policy import Request, evaluate
+from enclave.policy import ApprovalTerms, Decision, Request, evaluate
 from enclave.receipts.asked import Asked
 from enclave.roster import Role
 from enclave.signing_key import PublicKey
@@ -28,6 +30,7 @@ from enclave.tokens import Act, Token, parse_key_resource, verify_token
 from enclave.working import check_working
 
 if TYPE_CHECKING:
+    from enclave.approvals.book import Grant
     from enclave.documents import PolicyDocument
     from enclave.payload.decrypt import DecryptBody
     from enclave.payload.export import ExportBody
@@ -42,6 +45,8 @@ class Authorised:
 
     token: Token
     key: HeldKey
+    grant: Grant | None = None
+    """Where the token works beyond its life because people approved: its `expires_at` is then the grant's end."""
     judged: Judged | None = None
     """What step 4 allowed; step 6 takes it out of the limits, so no share is touched without both."""
 
@@ -53,31 +58,61 @@ class Judged:
     policy: PolicyDocument
     kind: str
     payload: Payload | DecryptBody | WorkloadFacts | ExportBody
+    approvals: ApprovalTerms | None = None
+    """What the rule wanted of people, and had."""
 
 
-def authorise_use(node: NodeState, token: str, body: bytes, act: Act, now: int) -> Authorised:
-    """Steps 1 to 3.
+def authorise_use(node: NodeState, token: str, body: bytes, act: Act | None, now: int) -> Authorised:
+    """Steps 1 to 3; any act where `act` is None.  A granted token (specs/approvals.md) is verified as of its time.
 
     Raises TokenError, RefusedError (`agent.revoked`, `credential.revoked`, `key.disabled`, `frozen.*`), CallerError
     (`key.unknown`).
     """
 
-    def registered(issuer: str, kid: str) -> PublicKey | None:
-        return node.directory.agent_key(issuer, kid) or node.roster.operator_key(issuer, kid)
-
     # 0
     check_working(node, now)
     node.receipts.check_room()
     # 1
+    grant = node.approvals.granted(node.serving, token, now)
     verified = verify_token(
         token,
         body=body,
         cluster=node.roster.cluster_id,
-        now=now,
-        keys=registered,
+        now=now if grant is None else grant.received_at,
+        keys=partial(registered_key, node),
         act=act,
-        not_before=node.started_at,
+        not_before=node.started_at if grant is None else 0,
     )
+    if grant is not None:
+        verified = replace(verified, expires_at=grant.until)
+    request = _admitted(node, verified)
+    request.grant = grant
+    return request
+
+
+def authorise_past_use(node: NodeState, token: str, body: bytes, received_at: int) -> Authorised:
+    """Steps 1 to 3 as of another time: the caller has to prove that nodes verified the token then.
+
+    Raises as `authorise_use`.
+    """
+    verified = verify_token(
+        token,
+        body=body,
+        cluster=node.roster.cluster_id,
+        now=received_at,
+        keys=partial(registered_key, node),
+        act=None,
+    )
+    return _admitted(node, verified)
+
+
+def registered_key(node: NodeState, issuer: str, kid: str) -> PublicKey | None:
+    """The key of an agent or operator that is registered here under these names, revoked ones included."""
+    return node.directory.agent_key(issuer, kid) or node.roster.operator_key(issuer, kid)
+
+
+def _admitted(node: NodeState, verified: Token) -> Authorised:
+    """Steps 2 and 3."""
     asked = node.receipts.asked = Asked(token=verified)
     # 2
     check_issuer(node, verified)
@@ -149,7 +184,8 @@ def check_own_part(node: NodeState, signers: list[str]) -> None:
 def take_attempt(node: NodeState, request: Authorised, purpose: bytes, now: int, *, contributes: bool = True) -> None:
     """Step 6, the last before the share is touched; a node that does not contribute its own share takes no budget.
 
-    Raises TokenError (`token.replayed`), RefusedError (`ledger.full`, `budget.*`, `rate.*`, `nonce-guard.*`).
+    Raises TokenError (`token.replayed`), RefusedError (`ledger.full`, `budget.*`, `rate.*`, `nonce-guard.*`,
+    `approval.used`, `approval.rejected`, `approval.cancelled`).
     """
     judged, token = request.judged, request.token
     if judged is None:
@@ -159,6 +195,8 @@ def take_attempt(node: NodeState, request: Authorised, purpose: bytes, now: int,
         key = request.key.certificate
         charge = node.limits.check(judged.policy, key, token, judged.kind, judged.payload, now)
     node.ledger.take(purpose, token.request_id, expires_at=token.expires_at, now=now)
+    if request.grant is not None:
+        node.approvals.begin(request.grant, now)
     if charge is not None:
         node.limits.take(charge)
 
@@ -193,6 +231,31 @@ def _decide(
     payload: Payload | DecryptBody | WorkloadFacts | ExportBody,
     now: int,
 ) -> None:
+    policy, decision = judge(node, request, kind, payload, now)
+    if decision.approvals is not None or (request.grant is not None and decision.allowed):
+        check_grant(node, request.grant, request.token.issuer, policy, decision.approvals, now)
+    elif not decision.allowed:
+        raise RefusedError(decision.reason, code="policy.denied")
+    request.judged = Judged(policy=policy, kind=kind, payload=payload, approvals=decision.approvals)
+
+
+def check_still_approved(node: NodeState, request: Authorised, now: int) -> None:
+    """The changing part of approvals, between rounds; raises RefusedError (`approval.*`)."""
+    judged = request.judged
+    if judged is None or request.grant is None:
+        return
+    policy = node.directory.policy(judged.policy.policy) or judged.policy
+    check_grant(node, request.grant, request.token.issuer, policy, judged.approvals, now)
+
+
+def judge(
+    node: NodeState,
+    request: Authorised,
+    kind: str,
+    payload: Payload | DecryptBody | WorkloadFacts | ExportBody,
+    now: int,
+) -> tuple[PolicyDocument, Decision]:
+    """What the key's policy, as held here, says of a payload; raises RefusedError (`policy.unknown`)."""
     certificate = request.key.certificate
     policy = node.directory.policy(certificate.policy)
     if policy is None:
@@ -207,6 +270,4 @@ def _decide(
     if asked is not None:
         asked.policy, asked.policy_version, asked.rule = policy.policy, policy.version, decision.rule or ""
         asked.payload = payload
-    if not decision.allowed:
-        raise RefusedError(decision.reason, code="policy.denied")
-    request.judged = Judged(policy=policy, kind=kind, payload=payload)
+    return policy, decision

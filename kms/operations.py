@@ -10,7 +10,6 @@ Use: `begin`, then `run` (background work whose outcome becomes the result) or `
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import re
@@ -21,7 +20,7 @@ from enum import StrEnum
 import msgspec
 
 from attestation.errors import CodedError
-from enclave.wire.message import tagged
+from enclave.approvals.fingerprint import operation_id
 from kms.admission import Outcome
 from kms.body import Reply
 from kms.errors import ConflictError, KmsError, NotFoundError
@@ -49,6 +48,18 @@ class State(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
+
+__all__ = [
+    "OPEN",
+    "PATH",
+    "OperationJson",
+    "Operations",
+    "State",
+    "accepted",
+    "operation_id",
+    "operation_json",
+    "wait_of",
+]
 
 OPEN = frozenset({State.WAITING, State.RUNNING})
 """States that something may still follow."""
@@ -241,12 +252,6 @@ class Operations:
     def _wake(self, operation: str) -> None:
         for change in self._waiting.get(operation, ()):
             change.set()
-
-
-def operation_id(request_id: bytes) -> str:
-    """The id of the operation that a request begins: a repeated request finds the same one."""
-    digest = hashlib.sha256(tagged("operation-id", request_id)).digest()[:16]
-    return "op_" + base64.b32encode(digest).decode("ascii").rstrip("=").lower()
 
 
 def accepted(operation: StoredOperation, facts: dict[str, object] | None = None) -> Outcome:

@@ -13,6 +13,7 @@ from enclave.authorise import (
     check_members,
     check_own_part,
     check_sign_policy,
+    check_still_approved,
     take_attempt,
 )
 from enclave.child_keys import child_of
@@ -57,7 +58,7 @@ def start(node: NodeState, connection: int, request: EcdsaStart, now: int) -> Ec
         connection,
         key=authorised.key,
         child=child,
-        recheck=partial(_check_still_allowed, node, authorised, payload),
+        recheck=partial(_check_still_allowed, node, authorised, payload, now),
         members={
             index: node.verdicts.identity(slot, now) for index, slot in zip(indices, request.signers, strict=True)
         },
@@ -95,8 +96,9 @@ def _check_members(node: NodeState, attempt: Attempt, now: int) -> None:
             raise VerdictError(f"{member.slot} has another identity than at the start", code="attestation-stale")
 
 
-def _check_still_allowed(node: NodeState, authorised: Authorised, payload: Payload) -> None:
+def _check_still_allowed(node: NodeState, authorised: Authorised, payload: Payload, now: int) -> None:
     """A revocation or freeze between two rounds stops the release."""
     check_issuer(node, authorised.token)
     check_key_state(node, authorised.key.certificate.key)
+    check_still_approved(node, authorised, now)
     check_chain(node.directory, authorised.key.certificate.usage, payload)

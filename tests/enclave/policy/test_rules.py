@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from attestation.errors import PolicyError
 from enclave.policy import Policy
-from enclave.policy.rules import KINDS
+from enclave.policy.kinds import KINDS
 from tests.enclave.policy.requests import OTHER, TO, allow, deny
 from tests.enclave.samples import AGENT, KEY, an_id
 
