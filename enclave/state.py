@@ -14,7 +14,6 @@ from typing import Any
 from attestation.verifier import Verifier
 from enclave.approvals.book import ApprovalBook
 from enclave.boots import BootBook, boot_proof
-from enclave.approvals.book import ApprovalBook
 from enclave.ceremonies import Ceremonies
 from enclave.ceremonies.steps import Work, completed
 from enclave.channel import Channels
@@ -23,7 +22,6 @@ from enclave.ecdsa_sessions import EcdsaSessions
 from enclave.errors import StorageError, WireError
 from enclave.group.secp256k1 import POINT_BYTES
 from enclave.handlers import (
-    approvals,
     approvals,
     attestation,
     budgets,
@@ -115,11 +113,6 @@ HANDLERS: dict[str, Handler] = {
     "approved": approvals.approved,
     "reject": approvals.reject,
     "cancel": approvals.cancel,
-    "park": approvals.park,
-    "parked": approvals.parked,
-    "approved": approvals.approved,
-    "reject": approvals.reject,
-    "cancel": approvals.cancel,
     "import-prepare": imports.prepare,
     "import-commit": imports.commit,
     "export": exports.export,
@@ -205,9 +198,6 @@ class NodeState:
         self.approvals = ApprovalBook(store)
         self.serving = 0
         """The gateway connection whose request is being handled."""
-        self.approvals = ApprovalBook(store)
-        self.serving = 0
-        """The gateway connection whose request is being handled."""
         self.limits = NodeLimits(store, slots=len(roster.slots))
         self.quotes = QuoteBudget()
         self.release_nonces = ReleaseNonces()
@@ -226,7 +216,6 @@ class NodeState:
 
     def begin(self, connection: int, verb: str, request: Message, now: int) -> Message | Work[Message]:
         """As `handle`, but long work comes back to be done bit by bit, between other requests."""
-        self.serving = connection
         self.serving = connection
         handler = HANDLERS.get(verb)
         if handler is None:
@@ -277,7 +266,6 @@ class NodeState:
             if pool is not None:
                 pool.wipe()
         self.ecdsa.disconnect(connection)
-        self.approvals.disconnect(connection)
         self.approvals.disconnect(connection)
         self.channels.disconnect(connection)
         self.verdicts.disconnect(connection)

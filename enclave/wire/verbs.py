@@ -14,15 +14,6 @@ from enclave.wire.approvals import (
     ParkRequest,
     RejectRequest,
 )
-from enclave.wire.approvals import (
-    ApprovedRequest,
-    CancelRequest,
-    Granted,
-    Parked,
-    ParkedRequest,
-    ParkRequest,
-    RejectRequest,
-)
 from enclave.wire.attestation import (
     ChallengeReply,
     CollateralRequest,
@@ -115,11 +106,6 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "secret-put": (SecretPut, CertificateSignature),
     "secret-challenge": (SecretChallenge, SecretNonce),
     "secret-release": (SecretRelease, ReleasedShare),
-    "park": (ParkRequest, Parked),
-    "parked": (ParkedRequest, Parked),
-    "approved": (ApprovedRequest, Granted),
-    "reject": (RejectRequest, Empty),
-    "cancel": (CancelRequest, Empty),
     "park": (ParkRequest, Parked),
     "parked": (ParkedRequest, Parked),
     "approved": (ApprovedRequest, Granted),
