@@ -1,0 +1,524 @@
+"""Imports and exports over HTTP, by the client library: keys that work, and what a gateway or a node may try."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+from coincurve import PublicKeyXOnly
+from cryptography.hazmat.primitives import hashes, hpke
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from eth_account import Account
+from nacl.signing import SigningKey as NaclKey
+from solders.keypair import Keypair
+
+from attestation.canonical import canonical_json
+from attestation.envelope import b64url
+from attestation.errors import CodedError
+from enclave.group.ed25519 import ED25519
+from enclave.imports.upload import KeyUpload
+from enclave.secret import declassify
+from enclave.wire.imports import ExportedShare, ImportAccepted
+from enclave.wire.message import Message
+from kms.client import AgentCredentials, Client, OperatorCredentials, RequestRefusedError
+from kms.client.errors import ClientError, ConfigurationError, VerificationError
+from kms.client.exported_file import encrypted
+from kms.client.importing import Curve, from_bip39, from_hex, from_keystore, from_pem, from_solana_file
+from kms.client.importing.dealing import Dealing
+from kms.client.trust import TrustAnchors
+from kms.dev.demo_steps import schnorr as reference
+from tests.kms.fabric import Fabric
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+POLICY = "pol_" + "e" * 26
+PASSWORD = b"correct horse battery"
+ABOUT = b"abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
+
+
+def connect(fabric: Fabric, *, as_agent: bool, **options: Any) -> Client:
+    """A client of the fabric's gateway."""
+    trust = TrustAnchors(cluster_id=fabric.roster.cluster_id, simulated_roots=fabric.roster.simulated_roots)
+    credentials = (
+        AgentCredentials(issuer=fabric.agent_id, key=fabric.agent)
+        if as_agent
+        else OperatorCredentials(issuer=fabric.operator_id, key=fabric.operator)
+    )
+    return Client.connect(url=fabric.url, trust=trust, credentials=credentials, **options)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def operator(fabric: Fabric) -> AsyncIterator[Client]:
+    """The operator's client, and a policy under which the agent may have keys."""
+    names = {"agents": [fabric.agent_id], "effect": "allow"}
+    rules = (
+        {"name": "leave", "kinds": ["export"], "export": "allow"} | names,
+        {"name": "messages", "kinds": ["message", "digest"], "digest": "allow"} | names,
+    )
+    status, answer = await fabric.put(
+        "PUT", f"/v1/policies/{POLICY}", fabric.policy_document(policy=POLICY, rules=rules)
+    )
+    assert status == 200, answer
+    async with connect(fabric, as_agent=False) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def agent(fabric: Fabric) -> AsyncIterator[Client]:
+    """The agent's client."""
+    async with connect(fabric, as_agent=True) as client:
+        yield client
+
+
+# --- imported keys work ----------------------------------------------------------------------------------
+
+
+async def test_ethereum(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """eth-account recovers the imported account's address from a transaction that threshold ECDSA signed."""
+    account = Account.create()
+    with from_hex(account.key.hex().encode(), Curve.SECP256K1) as material:
+        imported = await operator.keys.import_key("wallet", material, usage="evm", policy=fabric.policy_id)
+    record = imported.to_json()
+    assert (record["addresses"]["evm"], record["origin"], record["missing"]) == (account.address, "imported", [])
+    assert (record["custody"], record["signing_quorum"]) == ("threshold", 3)
+    transaction = {
+        "type": 2, "chain_id": 1, "nonce": 0, "gas": 21000, "to": "0x" + "11" * 20, "value": "1000", "data": "0x",
+        "max_fee_per_gas": "2000000000", "max_priority_fee_per_gas": "1", "access_list": [],
+    }  # fmt: skip
+    signed = await agent.sign.evm_transaction(imported.key, transaction)
+    assert Account.recover_transaction(signed.raw_transaction) == account.address
+
+
+async def test_ethereum_by_one_assembler(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """Custody reconstruct of an imported key: the record names the assemblers and says that one of them is enough."""
+    account = Account.create()
+    with from_hex(account.key.hex().encode(), Curve.SECP256K1) as material:
+        imported = await operator.keys.import_key(
+            "hot", material, usage="evm", policy=fabric.policy_id, custody="reconstruct", assemblers=["node-2"]
+        )
+    assert (imported.to_json()["privacy_threshold"], imported.to_json()["assemblers"]) == (1, ["node-2"])
+    signed = await agent.sign.eip191(imported.key, b"hello")
+    assert signed.ecdsa is not None
+
+
+async def test_solana(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """The address is the keypair file's, and PyNaCl verifies a signature under its public key."""
+    pair = Keypair()
+    with from_solana_file(pair.to_json().encode()) as material:
+        imported = await operator.keys.import_key("sol", material, usage="generic", policy=fabric.policy_id)
+    signed = await agent.sign.message(imported.key, b"hello")
+    assert signed.ed25519 is not None
+    NaclKey(bytes(pair)[:32]).verify_key.verify(b"hello", signed.ed25519)
+    assert imported.certified.public_key == bytes(pair.pubkey())
+
+
+async def test_bitcoin(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """The first address of BIP-86's own mnemonic, and signatures that libsecp256k1 and plain integers accept."""
+    with from_bip39(ABOUT, "m/86'/0'/0'/0/0", Curve.SECP256K1) as material:
+        imported = await operator.keys.import_key("coins", material, usage="bitcoin", policy=fabric.policy_id)
+    address = imported.certified.addresses["bitcoin"]
+    assert address == "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr"
+    signed = await agent.sign.message(imported.key, b"hello")
+    assert signed.bip340 is not None
+    digest, key = reference.tagged("Holdfast/message", b"hello"), reference.key_of(address)
+    assert reference.verify(key, signed.bip340, digest)
+    assert PublicKeyXOnly(key).verify(signed.bip340, digest)
+
+
+async def test_children_of_a_wallet(operator: Client, fabric: Fabric) -> None:
+    """An account imported with its chain code has the wallet's own addresses as children."""
+    Account.enable_unaudited_hdwallet_features()
+    with from_bip39(ABOUT, "m/44'/60'/0'/0", Curve.SECP256K1) as material:
+        imported = await operator.keys.import_key("account", material, usage="evm", policy=fabric.policy_id)
+    child = await operator.keys.derive(imported.key, "m/3")
+    expected = Account.from_mnemonic(ABOUT.decode(), account_path="m/44'/60'/0'/0/3").address
+    assert child.to_json()["addresses"] == {"evm": expected}
+
+
+async def test_p256(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """OpenSSL verifies under the imported key; custody is reconstruct, as for every P-256 key."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    key = private.private_numbers().private_value.to_bytes(32, "big")
+    with from_hex(key.hex().encode(), Curve.P256) as material:
+        imported = await operator.keys.import_key(
+            "tls", material, usage="generic", spec="p256-ecdsa", policy=fabric.policy_id
+        )
+    assert imported.to_json()["custody"] == "reconstruct"
+    for assembler in imported.to_json()["assemblers"]:
+        signed = await agent.sign.message(imported.key, assembler.encode())
+        assert signed.p256 is not None
+        der = utils.encode_dss_signature(signed.p256.r, signed.p256.s)
+        private.public_key().verify(der, assembler.encode(), ec.ECDSA(hashes.SHA256()))
+
+
+async def test_decryption(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """What stock HPKE sealed to the old public key opens at the nodes."""
+    private = X25519PrivateKey.generate()
+    suite = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+    ciphertext = suite.encrypt(b"to the old key", private.public_key(), info=b"")
+    with from_hex(private.private_bytes_raw().hex().encode(), Curve.X25519) as material:
+        imported = await operator.keys.import_key("inbox", material, usage="decrypt", policy=fabric.policy_id)
+    assert await agent.decryption.decrypt(imported.key, ciphertext) == b"to the old key"
+
+
+async def test_records_say_where_a_key_is_from(fabric: Fabric, operator: Client) -> None:
+    """Listed, shown and told by the API alike; a gateway that says otherwise is caught."""
+    with from_hex(os.urandom(32).hex().encode(), Curve.ED25519) as material:
+        imported = await operator.keys.import_key("known", material, usage="generic", policy=fabric.policy_id)
+    made = await operator.keys.create("made", usage="generic", policy=fabric.policy_id)
+    listed = {key.key: key.to_json() async for key in operator.keys.list()}
+    assert (listed[imported.key]["origin"], listed[made.key]["origin"]) == ("imported", "generated")
+    assert not listed[imported.key]["exportable"]
+    token = fabric.operator_token("keys.get", imported.key, b"")
+    status, answer = await fabric.ask("GET", f"/v1/keys/{imported.key}", token=token)
+    assert (status, answer["origin"]) == (200, "imported")
+
+
+@pytest.mark.parametrize("member", ["origin", "exportable"])
+async def test_a_gateway_cannot_change_the_origin(
+    fabric: Fabric, operator: Client, monkeypatch: pytest.MonkeyPatch, member: str
+) -> None:
+    """What it says beside the certificate must agree with it."""
+    made = await operator.keys.create("changed", usage="generic", policy=fabric.policy_id)
+    honest = operator.caller.send
+
+    async def lying(method: str, path: str, **options: Any) -> Any:
+        answer = await honest(method, path, **options)
+        return answer | {member: {"origin": "imported", "exportable": True}[member]}
+
+    monkeypatch.setattr(operator.caller, "send", lying)
+    with pytest.raises(VerificationError) as caught:
+        await operator.keys.get(made.key)
+    assert caught.value.code == "verify.record"
+
+
+# --- imports that do not -----------------------------------------------------------------------------------
+
+
+async def test_duplicates_are_refused(fabric: Fabric, operator: Client) -> None:
+    """The same key a second time; the answer names the key that is there."""
+    key = os.urandom(32).hex().encode()
+    with from_hex(key, Curve.ED25519) as material:
+        first = await operator.keys.import_key("first", material, usage="generic", policy=fabric.policy_id)
+    with from_hex(key, Curve.ED25519) as material, pytest.raises(RequestRefusedError) as caught:
+        await operator.keys.import_key("second", material, usage="generic", policy=fabric.policy_id)
+    assert (caught.value.code, caught.value.status) == ("import.duplicate", 409)
+    assert first.key in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("curve", "terms", "code"),
+    [
+        (Curve.ED25519, {"usage": "evm"}, "client.import-curve"),
+        (Curve.SECP256K1, {"usage": "solana"}, "client.import-curve"),
+        (Curve.P256, {"usage": "generic"}, "client.import-curve"),
+        (Curve.P256, {"usage": "generic", "spec": "p256-ecdsa", "custody": "threshold"}, "order.custody"),
+        (Curve.ED25519, {"usage": "generic", "nodes": ["node-1", "node-9"]}, "unavailable.nodes"),
+        (Curve.ED25519, {"usage": "generic", "shares_needed": 6}, "order.shares-needed"),
+        (Curve.ED25519, {"usage": "generic", "policy": "pol_" + "z" * 26}, "order.policy"),
+    ],
+)
+async def test_orders_that_cannot_be(
+    fabric: Fabric, operator: Client, curve: Curve, terms: dict[str, Any], code: str
+) -> None:
+    """The wrong curve, custody, nodes, thresholds and policies."""
+    with from_hex(os.urandom(32).hex().encode(), curve) as material, pytest.raises(CodedError) as caught:
+        await operator.keys.import_key("odd", material, **({"policy": fabric.policy_id} | terms))
+    assert caught.value.code == code
+
+
+async def test_agents_import_nothing(fabric: Fabric, agent: Client) -> None:
+    """Making keys is an administrator's business, with one's own key, too."""
+    with from_hex(os.urandom(32).hex().encode(), Curve.ED25519) as material, pytest.raises(ClientError) as caught:
+        await agent.keys.import_key("mine", material, usage="generic", policy=fabric.policy_id)
+    assert caught.value.code == "role.missing"
+
+
+async def test_unverified_clusters_get_no_keys(fabric: Fabric) -> None:
+    """Without attestation there is nobody to seal to."""
+    async with connect(fabric, as_agent=False, insecure_skip_attestation=True) as client:
+        with from_hex(os.urandom(32).hex().encode(), Curve.ED25519) as material, pytest.raises(ConfigurationError):
+            await client.keys.import_key("blind", material, usage="generic", policy=fabric.policy_id)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"private_key":"%s"}' % (b"ab" * 32), b"abandon " * 11 + b"about", canonical_json({"pem": "-----BEGIN"})]
+)
+async def test_private_keys_in_the_open_are_refused(fabric: Fabric, operator: Client, body: bytes) -> None:
+    """Not taken, not repeated, and not even a digest of them kept."""
+    token = fabric.operator_token("keys.import", "key_" + "a" * 26, body)
+    status, answer = await fabric.ask("POST", "/v1/keys/import", token=token, body=body)
+    assert (status, answer["code"]) == (400, "import.plaintext")
+    assert "abab" not in json.dumps(answer)
+    stored = fabric.database
+    assert body not in stored
+    assert hashlib.sha256(body).hexdigest().encode() not in stored
+    assert hashlib.sha256(body).digest() not in stored
+
+
+async def test_a_dealer_that_cheats_one_node(fabric: Fabric, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An importer's bad share is found by its receiver before anybody has a key, and the answer names that node."""
+    honest = Dealing.sealed
+
+    def cheating(self: Dealing, standings: Any) -> KeyUpload:
+        self._shares[3] = ED25519.random_scalar()
+        return honest(self, standings)
+
+    monkeypatch.setattr(Dealing, "sealed", cheating)
+    before = {slot: len(node.keys) for slot, node in fabric.nodes.items()}
+    with (
+        from_hex(os.urandom(32).hex().encode(), Curve.ED25519) as material,
+        pytest.raises(RequestRefusedError) as caught,
+    ):
+        await operator.keys.import_key("cheated", material, usage="generic", policy=fabric.policy_id)
+    assert (caught.value.code, caught.value.status) == ("import.share", 422)
+    assert "node-4" in caught.value.detail
+    assert {slot: len(node.keys) for slot, node in fabric.nodes.items()} == before
+
+
+async def test_a_node_that_lies_about_accepting(fabric: Fabric, operator: Client) -> None:
+    """A forged acceptance stops the import everywhere; afterwards the same key can be imported."""
+
+    def lie(_verb: str, _request: Message, reply: Message) -> Message:
+        return msgspec.structs.replace(reply, signature=bytes(64)) if isinstance(reply, ImportAccepted) else reply
+
+    key = os.urandom(32).hex().encode()
+    fabric.corrupt("node-5", lie)
+    try:
+        with from_hex(key, Curve.ED25519) as material, pytest.raises(RequestRefusedError) as caught:
+            await operator.keys.import_key("forged", material, usage="generic", policy=fabric.policy_id)
+        assert caught.value.code == "import.acceptances"
+    finally:
+        fabric.corrupt("node-5", None)
+    with from_hex(key, Curve.ED25519) as material:
+        assert not (
+            await operator.keys.import_key("honest", material, usage="generic", policy=fabric.policy_id)
+        ).missing
+
+
+async def test_a_node_that_is_away(fabric: Fabric, operator: Client) -> None:
+    """Every holder must be verified and take its share; the others can be named instead."""
+    await fabric.stop_node("node-5")
+    try:
+        with from_hex(os.urandom(32).hex().encode(), Curve.ED25519) as material:
+            with pytest.raises(ClientError) as caught:
+                await operator.keys.import_key("all", material, usage="generic", policy=fabric.policy_id)
+            assert caught.value.code == "unavailable.nodes"
+            nodes = fabric.slots[:4]
+            some = await operator.keys.import_key(
+                "some", material, usage="generic", policy=fabric.policy_id, nodes=nodes
+            )
+            assert some.to_json()["nodes"] == nodes
+    finally:
+        await fabric.start_node("node-5")
+        await fabric.trusted(*fabric.slots)
+
+
+async def test_another_record_is_not_believed(
+    fabric: Fabric, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that answers an import with another key of the cluster is caught."""
+    other = await operator.keys.create("other", usage="generic", policy=fabric.policy_id)
+    token = fabric.operator_token("keys.get", other.key, b"")
+    _, record = await fabric.ask("GET", f"/v1/keys/{other.key}", token=token)
+    honest = operator.caller.send
+
+    async def lying(method: str, path: str, **options: Any) -> Any:
+        answer = await honest(method, path, **options)
+        return answer | {"record": record} if path == "/v1/keys/import" else answer
+
+    monkeypatch.setattr(operator.caller, "send", lying)
+    with from_hex(os.urandom(32).hex().encode(), Curve.ED25519) as material, pytest.raises(VerificationError) as caught:
+        await operator.keys.import_key("swapped", material, usage="generic", policy=fabric.policy_id)
+    assert caught.value.code == "verify.resource"
+
+
+# --- export ----------------------------------------------------------------------------------------------
+
+EXPORTS: tuple[tuple[Curve, dict[str, Any]], ...] = (
+    (Curve.SECP256K1, {"usage": "evm"}),
+    (Curve.ED25519, {"usage": "generic"}),
+    (Curve.X25519, {"usage": "decrypt"}),
+    (Curve.P256, {"usage": "generic", "spec": "p256-ecdsa"}),
+)
+
+
+@pytest.mark.parametrize(("curve", "terms"), EXPORTS, ids=[str(curve) for curve, _ in EXPORTS])
+async def test_exports_give_the_key_back(
+    fabric: Fabric, operator: Client, agent: Client, curve: Curve, terms: dict[str, Any]
+) -> None:
+    """What was imported comes out, into files that this and other programs read."""
+    key = os.urandom(32)
+    with from_hex(key.hex().encode(), curve) as material:
+        public = material.public_key
+        imported = await operator.keys.import_key("leaving", material, policy=POLICY, exportable=True, **terms)
+    assert imported.to_json()["exportable"]
+    with await agent.keys.export(imported.key) as exported:
+        keystore = encrypted(exported, "keystore", PASSWORD, n=1 << 10)
+        pem = encrypted(exported, "pem", PASSWORD) if curve is not Curve.ED25519 else b""
+        if curve in (Curve.SECP256K1, Curve.P256):
+            assert declassify(exported.secret) == key
+    with from_keystore(keystore, PASSWORD) as again:
+        assert (again.public_key, again.curve) == (public, curve)
+    if curve is Curve.SECP256K1:
+        assert Account.decrypt(json.loads(keystore), PASSWORD.decode()) == key
+        assert json.loads(keystore)["address"] == Account.from_key(key).address.lower()[2:]
+    if pem:
+        assert load_pem_private_key(pem, PASSWORD)
+        with from_pem(pem, PASSWORD) as again:
+            assert again.public_key == public
+
+
+@pytest.mark.parametrize(("curve", "terms"), EXPORTS, ids=[str(curve) for curve, _ in EXPORTS])
+async def test_generated_keys_leave_only_if_made_for_it(
+    operator: Client, agent: Client, curve: Curve, terms: dict[str, Any]
+) -> None:
+    """A key the nodes made: exportable if its order said so, refused with its own code otherwise."""
+    made = await operator.keys.create("exportable", policy=POLICY, exportable=True, **terms)
+    assert made.to_json()["exportable"]
+    with await agent.keys.export(made.key) as exported:
+        keystore = encrypted(exported, "keystore", PASSWORD, n=1 << 10)
+    with from_keystore(keystore, PASSWORD) as again:
+        assert (again.public_key, again.curve) == (made.public_key, curve)
+    kept = await operator.keys.create("kept", policy=POLICY, **terms)
+    with pytest.raises(RequestRefusedError) as caught:
+        await agent.keys.export(kept.key)
+    assert (caught.value.code, caught.value.status) == ("export.not-exportable", 403)
+
+
+async def test_policy_decides_who_may_have_it(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """The administrator is not named; the agent's other policy has no such rule."""
+    made = await operator.keys.create("guarded", usage="generic", policy=POLICY, exportable=True)
+    with pytest.raises(RequestRefusedError) as caught:
+        await operator.keys.export(made.key)
+    assert (caught.value.code, caught.value.status) == ("policy.denied", 403)
+    other = await operator.keys.create("unruled", usage="generic", policy=fabric.policy_id, exportable=True)
+    with pytest.raises(RequestRefusedError) as caught:
+        await agent.keys.export(other.key)
+    assert caught.value.code == "policy.denied"
+
+
+async def test_exports_are_written_down_and_not_kept(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """The audit log says who took which key; the sealed shares are in no table."""
+    made = await operator.keys.create("audited", usage="generic", policy=POLICY, exportable=True)
+    sent: list[Any] = []
+    honest = agent.caller.send
+
+    async def watching(method: str, path: str, **options: Any) -> Any:
+        sent.append(await honest(method, path, **options))
+        return sent[-1]
+
+    agent.caller.send = watching  # type: ignore[method-assign]
+    try:
+        (await agent.keys.export(made.key)).secret.wipe()
+    finally:
+        agent.caller.send = honest  # type: ignore[method-assign]
+    shares = [share["sealed"] for share in sent[-1]["shares"]]
+    assert len(shares) == len(fabric.slots)
+    stored = fabric.database
+    assert not any(share.encode() in stored for share in shares)
+    entries = [entry async for entry in operator.audit.entries()]
+    told = [str(entry) for entry in entries if "keys.export" in str(entry) and made.key in str(entry)]
+    assert told
+    assert any(fabric.agent_id in entry for entry in told)
+
+
+async def test_wrong_shares_are_passed_over(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """Two nodes that seal rubbish change nothing; with three of five there is no key, and the client says so."""
+    made = await operator.keys.create("blamed", usage="generic", policy=POLICY, exportable=True)
+
+    def rubbish(_verb: str, _request: Message, reply: Message) -> Message:
+        if isinstance(reply, ExportedShare):
+            return msgspec.structs.replace(reply, sealed=bytes(len(reply.sealed)))
+        return reply
+
+    try:
+        for slot in fabric.slots[:2]:
+            fabric.corrupt(slot, rubbish)
+        with await agent.keys.export(made.key) as exported:
+            assert ED25519.base_mult(exported.secret) == made.public_key
+        fabric.corrupt(fabric.slots[2], rubbish)
+        with pytest.raises(VerificationError) as caught:
+            await agent.keys.export(made.key)
+        assert caught.value.code == "verify.share"
+    finally:
+        for slot in fabric.slots:
+            fabric.corrupt(slot, None)
+
+
+async def test_shares_of_one_request_open_no_other(
+    fabric: Fabric, operator: Client, agent: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relay that answers with the shares of an earlier export gives nothing that counts."""
+    made = await operator.keys.create("replayed", usage="generic", policy=POLICY, exportable=True)
+    honest = agent.caller.send
+    first: list[Any] = []
+
+    async def replaying(method: str, path: str, **options: Any) -> Any:
+        answer = await honest(method, path, **options)
+        if path.endswith("/export"):
+            first.append(answer)
+            return first[0]
+        return answer
+
+    monkeypatch.setattr(agent.caller, "send", replaying)
+    (await agent.keys.export(made.key)).secret.wipe()
+    with pytest.raises(VerificationError) as caught:
+        await agent.keys.export(made.key)
+    assert caught.value.code == "verify.share"
+
+
+async def test_an_exchanged_wrapped_key_is_noticed(
+    operator: Client, agent: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate has the digest of an imported P-256 key's wrapping."""
+    with from_hex(os.urandom(32).hex().encode(), Curve.P256) as material:
+        made = await operator.keys.import_key(
+            "wrapped", material, usage="generic", spec="p256-ecdsa", policy=POLICY, exportable=True
+        )
+    honest = agent.caller.send
+
+    async def lying(method: str, path: str, **options: Any) -> Any:
+        answer = await honest(method, path, **options)
+        return answer | {"wrapped": b64url(bytes(60))} if path.endswith("/export") else answer
+
+    monkeypatch.setattr(agent.caller, "send", lying)
+    with pytest.raises(VerificationError) as caught:
+        await agent.keys.export(made.key)
+    assert caught.value.code == "verify.secret"
+
+
+async def test_short_passwords_write_nothing(operator: Client, agent: Client) -> None:
+    """A file is as safe as its password; Ed25519 has no PEM without a seed."""
+    made = await operator.keys.create("filed", usage="generic", policy=POLICY, exportable=True)
+    with await agent.keys.export(made.key) as exported:
+        for form, password, code in (
+            ("keystore", b"short", "client.export-password"),
+            ("pem", PASSWORD, "client.export-form"),
+            ("raw", PASSWORD, "client.export-form"),
+        ):
+            with pytest.raises(ConfigurationError) as caught:
+                encrypted(exported, form, password)
+            assert caught.value.code == code
+
+
+async def test_many_imports_at_once(fabric: Fabric, operator: Client, agent: Client) -> None:
+    """Interleaved imports do not disturb each other."""
+
+    async def one(number: int) -> None:
+        seed = os.urandom(32)
+        with from_hex(seed.hex().encode(), Curve.ED25519) as material:
+            made = await operator.keys.import_key(f"n{number}", material, usage="generic", policy=fabric.policy_id)
+        signed = await agent.sign.message(made.key, b"%d" % number)
+        NaclKey(seed).verify_key.verify(b"%d" % number, signed.ed25519)
+
+    await asyncio.gather(*(one(number) for number in range(6)))
