@@ -14,11 +14,12 @@ DIRECTORY = Path(__file__).parent / "transcripts"
 
 @pytest.mark.cluster
 @pytest.mark.parametrize(
-    "name", ["keys", "agents", "documents", "sign", "decrypt", "nodes", "audit", "freeze", "budgets"]
+    "name", ["keys", "agents", "documents", "sign", "decrypt", "nodes", "audit", "freeze", "budgets", "imports"]
 )
 def test_session(name: str, cluster: RunningCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session's commands print what the transcript says."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "password.txt").write_text("a long enough password\n")
     environment = {"HOLDFAST_CLUSTER": str(cluster.dev.cluster_file)}
     play(DIRECTORY / f"{name}.txt", environment, {"POLICY": cluster.policy, "AGENT": cluster.agent.issuer})
 
