@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from enclave.authorise import authorise_order
+from enclave.authorise import authorise_order, check_key_state
 from enclave.ceremonies import key_id_of
 from enclave.channel import ShareContext
 from enclave.derived_key import derived_key_bytes
-from enclave.errors import CallerError, RefusedError
+from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.key_specs import P256
 from enclave.keys import HeldKey
 from enclave.secret import Secret
@@ -60,13 +60,18 @@ def derive(node: NodeState, _connection: int, request: P256Derive, now: int) -> 
             sender = node.verdicts.identity(slot, now)
             share = node.channels.unseal(sealed[slot], sender, _context(held, token), now)
             shares[index] = opened.enter_context(share)
-        public_key = derive_public(
-            shares=shares,
-            group_key=key.group_key or b"",
-            public_shares={entry.index: entry.public_share for entry in key.nodes},
-            key=key.key,
-            version=key.version,
-        )
+        try:
+            public_key = derive_public(
+                shares=shares,
+                group_key=key.group_key or b"",
+                public_shares={entry.index: entry.public_share for entry in key.nodes},
+                key=key.key,
+                version=key.version,
+            )
+        except PeerError as error:
+            # A share that travelled over an authenticated session does name its sender.
+            culprits = [entry.slot for entry in key.nodes if str(entry.index) in error.culprits]
+            raise PeerError(error.detail, culprits=culprits, code=error.code) from None
     node.store.put(STORED, key_resource(key.key, key.version), public_key)
     return Empty()
 
@@ -100,6 +105,7 @@ def _authorised(
     key = held.certificate
     if key.spec != P256:
         raise CallerError(f"a {key.spec} key has its public key already", code="key.spec")
+    check_key_state(node, key.key)
     if assembler not in key.assemblers:
         raise RefusedError("the key's certificate does not name this assembler", code="assembler.not-named")
     if len(signers) != key.shares_needed:

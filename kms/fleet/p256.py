@@ -12,15 +12,15 @@ from enclave.errors import PeerError
 from enclave.wire.documents import CertificateRequest, CertificateSignature
 from enclave.wire.message import Empty
 from enclave.wire.reconstruct import P256Derive, P256Release, SealedShare
-from kms.errors import KmsError, UnavailableError
+from kms.errors import KmsError, NodeRefusal, UnavailableError
 from kms.fleet.attestation import AttestationRelay
 from kms.fleet.fleet import Fleet
 from kms.keys import Key
 from kms.observe import logger
 
 TIMEOUT_S = 6.0
-ATTEMPTS = 2
-"""A second one after sessions were found missing."""
+ATTEMPTS = 3
+"""Others after sessions were found missing, or a share wrong; nodes give an order's assembler three."""
 
 
 async def with_public_key(fleet: Fleet, relay: AttestationRelay, key: Key, *, token: str, body: bytes) -> Key:
@@ -47,21 +47,37 @@ async def with_public_key(fleet: Fleet, relay: AttestationRelay, key: Key, *, to
 async def _at(
     fleet: Fleet, relay: AttestationRelay, key: Key, assembler: str, token: str, body: bytes
 ) -> CertificateSignature | None:
+    excluded: set[str] = set()
     for _ in range(ATTEMPTS):
         try:
-            return await _attempt(fleet, relay, key, assembler, token, body)
+            return await _attempt(fleet, relay, key, assembler, token, body, excluded)
         except KmsError as error:
             logger().warning("public-key-failed", key=key.key, slot=assembler, code=error.code)
+            # One assembler's word: it counts for what is asked of that assembler, and for nothing else.
+            if isinstance(error, NodeRefusal):
+                excluded |= {slot for slot in error.culprits if slot != assembler}
             for sender in key.certificate.slots:
                 relay.forget_channels([sender], assembler)
     return None
 
 
 async def _attempt(
-    fleet: Fleet, relay: AttestationRelay, key: Key, assembler: str, token: str, body: bytes
+    fleet: Fleet,
+    relay: AttestationRelay,
+    key: Key,
+    assembler: str,
+    token: str,
+    body: bytes,
+    excluded: set[str],
 ) -> CertificateSignature | None:
     certificate = key.certificate
-    chosen = fleet.choose(certificate.slots, certificate.signing_quorum, preferred=[assembler], trusting=[assembler])
+    chosen = fleet.choose(
+        certificate.slots,
+        certificate.signing_quorum,
+        excluded=excluded,
+        preferred=[assembler],
+        trusting=[assembler],
+    )
     slots = key.in_order(chosen)
     senders = [slot for slot in slots if slot != assembler]
     await relay.ensure_channels(senders, assembler)

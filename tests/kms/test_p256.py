@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from attestation.envelope import b64url, b64url_decode
+from enclave.group.ed25519 import ED25519
 from enclave.wire.documents import CertificateSignature
 from enclave.wire.message import Message
 from enclave.wire.reconstruct import AssembleReply
@@ -103,6 +104,23 @@ async def test_a_lying_assembler_is_replaced(fabric: Fabric, record: dict[str, A
             assert status == 200, answer
     finally:
         fabric.corrupt("node-1", None)
+
+
+async def test_one_liar_among_the_holders_does_not_spoil_a_new_key(
+    fabric: Fabric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that seals another scalar to the assemblers is named by them, and others are asked."""
+    channels = fabric.nodes["node-4"].channels
+    honest = channels.seal
+
+    def lying(connection: int, receiver: Any, _share: Any, *rest: Any) -> Any:
+        return honest(connection, receiver, ED25519.random_scalar(), *rest)
+
+    monkeypatch.setattr(channels, "seal", lying)
+    for number in range(4):
+        made = await fabric.create_key(spec="p256-ecdsa", custody="reconstruct", name=f"spoilt-{number}")
+        stated = [item["slot"] for item in made["certificate"]["signatures"] if "derived_key" in item]
+        assert stated == ["node-1", "node-2"]
 
 
 async def test_contradicting_assemblers_make_no_key(fabric: Fabric) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -18,13 +19,17 @@ from enclave.certificate import KeyCertificate, certificate_from_json, certifica
 from enclave.derived_key import derived_key_bytes, with_derived_key
 from enclave.errors import PeerError
 from enclave.group.ed25519 import ED25519
+from enclave.group.secp256k1 import SECP256K1
 from enclave.secret import declassify
-from enclave.threshold import p256
+from enclave.threshold import bip340, p256
 from enclave.threshold.shamir import combine, split
 from enclave.wire.ceremonies import CeremonyRound
+from enclave.wire.decrypt import OpenRequest, PartialRequest
 from enclave.wire.documents import CertificateRequest, CertificateSignature
+from enclave.wire.ecdsa import EcdsaStart
 from enclave.wire.message import tagged
 from enclave.wire.reconstruct import AssembleRequest, P256Derive, P256Release, ReleaseRequest, SealedShare
+from enclave.wire.signing import SchnorrSignRequest
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World, message_body
 
@@ -203,6 +208,44 @@ def test_wrong_shares_at_the_assembler(ready: World) -> None:
     token = ready.token(made.key, BODY)
     request = AssembleRequest(token=token, body=BODY, signers=SIGNERS, shares=shares)
     assert code_of(ready.call, "node-1", "assemble", request) == "channel.unreadable"
+
+
+def test_a_wrong_share_names_its_sender(ready: World) -> None:
+    """A holder that seals another scalar is named by its slot, and no public key is kept."""
+    made = Made(ready)
+    keys = ready.nodes["node-3"].keys
+    keys._keys[f"{made.key.key}/1"] = replace(keys.get(made.key.key, 1), share=ED25519.random_scalar())
+    with pytest.raises(PeerError) as caught:
+        made.derive("node-1")
+    assert (caught.value.code, caught.value.culprits) == ("share.invalid", ("node-3",))
+    assert not any(item.derived_key for item in made.signatures())
+
+
+def test_a_stopped_key_gets_no_public_key(ready: World) -> None:
+    """Disabled or frozen within its order's minute, a key's shares stay where they are."""
+    made = Made(ready)
+    ready.open_channel("node-2", "node-1")
+    ready.put(ready.key_state(made.key.key, "disabled"))
+    assert code_of(made.release, "node-2") == "key.disabled"
+    assert code_of(ready.call, "node-1", "p256-derive", made.deriving([])) == "key.disabled"
+
+
+def test_shares_of_the_scalar_serve_nothing_else(ready: World, made: Made) -> None:
+    """The shared scalar is one of edwards25519: no Ed25519 signature, no partial decryption, no release with it."""
+    token = ready.token(made.key, BODY)
+    slots = SIGNERS
+    frost = ready.sign_requests(slots, token, BODY)["node-1"]
+    assert code_of(ready.call, "node-1", "sign", frost) == "key.spec"
+    aggregate = bip340.aggregate_nonces({1: SECP256K1.base_mult_public(3) + SECP256K1.base_mult_public(5)})
+    schnorr = SchnorrSignRequest(token=token, body=BODY, nonce=frost.nonce, signers=slots, aggregate_nonce=aggregate)
+    assert code_of(ready.call, "node-1", "schnorr-sign", schnorr) == "key.spec"
+    ecdsa = EcdsaStart(token=token, body=BODY, signers=slots, attempt=1)
+    assert code_of(ready.call, "node-1", "ecdsa-start", ecdsa) in ("key.spec", "key.custody")
+    body = canonical_json({"ciphertext": b64url(b"\x09" + bytes(47))})
+    partial = PartialRequest(token=ready.token(made.key, body, act="decrypt"), body=body, signers=slots)
+    assert code_of(ready.call, "node-1", "partial", partial) == "key.spec"
+    opening = OpenRequest(token=ready.token(made.key, body, act="decrypt"), body=body, signers=slots, rows=[])
+    assert code_of(ready.call, "node-1", "open", opening) == "key.spec"
 
 
 def test_an_assembler_without_the_public_key_does_not_sign(ready: World) -> None:

@@ -21,8 +21,10 @@ from enclave.group.ed25519 import ED25519
 from enclave.identity import is_signed
 from enclave.key_specs import Custody
 from enclave.release_nonces import PER_PRINCIPAL_MAX
-from enclave.secret_upload import PLAINTEXT_BYTES_MAX, SecretUpload
+from enclave.secret import Secret
+from enclave.secret_upload import PLAINTEXT_BYTES_MAX, SecretUpload, share_info
 from enclave.secret_wrap import unwrap, wrap
+from enclave.threshold.ceremony_kem import seal
 from enclave.wire.attestation import RegistryRequest
 from enclave.wire.documents import CertificateRequest
 from enclave.wire.reconstruct import AssembleRequest, ReleaseRequest
@@ -31,6 +33,7 @@ from enclave.workload import release_nonce_bytes
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.secret_world import CONTENT, SUITE, WORKLOAD, SecretWorld, releasing
 from tests.enclave.node.world import message_body
+from tests.enclave.threshold.support import bad_points
 
 OTHER_CODE = simulated_measurement("another workload")
 EITHER = releasing(measurements={"mrtd": [WORKLOAD.hex()]}), {
@@ -144,6 +147,34 @@ def test_a_share_off_the_polynomial_is_refused(ready: SecretWorld) -> None:
     resealed = ready.upload(secret=upload.secret, commitments=other.commitments, wrapped=upload.wrapped)
     assert code_of(ready.put_at, "node-1", resealed) == "secret.share"
     assert code_of(ready.put_at, "node-1", mixed) == "share.unreadable"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_bad_commitments_of_an_upload(ready: SecretWorld, place: int) -> None:
+    """No encoding that is no point of the group is taken for a commitment, wherever it stands."""
+    for bad in bad_points(ED25519):
+        commitments = [ED25519.base_mult_public(number) for number in (3, 4, 5)]
+        commitments[place] = bad
+        upload = ready.upload(commitments=tuple(commitments))
+        expected = "secret.commitments" if len(bad) == ED25519.point_bytes else "secret.malformed"
+        assert code_of(ready.put_at, "node-1", upload) == expected, bad.hex()
+
+
+@pytest.mark.parametrize("value", [0, ED25519.order, ED25519.order + 1, 2**256 - 1])
+def test_bad_shares_of_an_upload(ready: SecretWorld, value: int) -> None:
+    """A sealed share that is no scalar is refused."""
+    upload = ready.upload()
+    identity = ready.nodes["node-1"].identity.public
+    info = share_info(
+        ready.roster.cluster_id,
+        upload.transcript(ready.roster.cluster_id),
+        slot="node-1",
+        boot_counter=identity.boot_counter,
+        identity_key=identity.identity_key,
+    )
+    share = Secret.take(bytearray(value.to_bytes(32, "little")))
+    first = replace(upload.shares[0], sealed=seal(identity.kem_key, share, info))
+    assert code_of(ready.put_at, "node-1", replace(upload, shares=(first, *upload.shares[1:]))) == "secret.share"
 
 
 def test_shares_are_sealed_for_one_upload_slot_and_boot(ready: SecretWorld) -> None:
