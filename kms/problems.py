@@ -68,6 +68,10 @@ STATUS: Mapping[str, int] = {
     "key.usage": 422,
     "key.spec": 422,
     "key.custody": 422,
+    # logs and receipts
+    "receipt.unknown": 404,
+    "receipt.pruned": 404,
+    "log.not-stored": 404,
     # nodes
     "attestation-denied": 403,
     "attestation-stale": 503,
@@ -116,6 +120,7 @@ STATUS_OF_FAMILY: tuple[tuple[str, int], ...] = (
     ("rate.", 503),
     ("proof-of-cloud.", 403),
     ("operation.", 409),
+    ("log.", 503),
     ("approval.", 409),
     ("store.", 500),
     ("storage.", 503),

@@ -37,8 +37,8 @@ class CertificateFacts:
     epoch: int
     activated_at: int
     body: bytes
-    signatures: tuple[tuple[str, int, bytes], ...]
-    """Slot, boot counter, signature."""
+    signatures: tuple[tuple[str, int, bytes, bytes], ...]
+    """Slot, boot counter, identity key, signature."""
 
     @property
     def resource(self) -> str:
@@ -62,7 +62,7 @@ class CertificateFacts:
         if canonical_json(value) != body or value["type"] != DOCUMENT_TYPE:
             raise ReceiptError("expected a key certificate in canonical JSON")
         listed = [
-            members(item, ("slot", "boot_counter", "identity_key", "signature"), ("derived_key", "derived_signature"))
+            members(item, ("slot", "boot_counter", "identity_key", "signature"))
             for item in items(fields["signatures"], "signatures", high=64)
         ]
         return cls(
@@ -86,6 +86,7 @@ class CertificateFacts:
                 (
                     words(item["slot"], "slot", 63),
                     integer(item["boot_counter"], "boot_counter", 1),
+                    blob(item["identity_key"], "identity_key", size=32),
                     blob(item["signature"], "signature", size=64),
                 )
                 for item in listed
@@ -95,18 +96,23 @@ class CertificateFacts:
     def check_signatures(self, identities: Mapping[tuple[str, int], bytes]) -> frozenset[str]:
         """Slots whose signature verifies under the key that evidence binds to (slot, boot).
 
-        Raises ReceiptError (`receipt.certificate`) if one does not; a signature of another boot says nothing.
+        Raises ReceiptError (`receipt.certificate`) if one does not.
         """
         signers = set()
-        for slot, boot_counter, signature in self.signatures:
+        for slot, boot_counter, stated, signature in self.signatures:
             key = identities.get((slot, boot_counter))
-            if key is None or slot not in self.slots:
-                continue
-            try:
-                Ed25519PublicKey.from_public_bytes(key).verify(signature, tagged("key-certificate", self.body))
-            except (InvalidSignature, ValueError):
+            is_bound = key is not None and key == stated and slot in self.slots
+            if not is_bound or not _verifies(stated, signature, tagged("key-certificate", self.body)):
                 raise ReceiptError(
                     f"the signature of {slot} on the key certificate does not verify", code="receipt.certificate"
-                ) from None
+                )
             signers.add(slot)
         return frozenset(signers)
+
+
+def _verifies(key: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

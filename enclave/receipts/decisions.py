@@ -74,9 +74,7 @@ def decided(
     return reply
 
 
-def _afterwards(
-    node: NodeState, verb: str, asked: Asked | None, request: Any, work: Work[Any], now: int
-) -> Work[Any]:
+def _afterwards(node: NodeState, verb: str, asked: Asked | None, request: Any, work: Work[Any], now: int) -> Work[Any]:
     try:
         reply = yield from work
     except StorageError:
@@ -141,6 +139,11 @@ def _signers(request: Any) -> list[str]:
     """The slots of a signer set, whichever form the verb gives it."""
     listed = getattr(request, "signers", None) or getattr(request, "participants", None) or []
     return [item if isinstance(item, str) else item.slot for item in listed]
+
+
+def _receiver(asked: Asked, request: Any) -> str:
+    """The node that a share or partial is for: the request's assembler, or the body's opener."""
+    return getattr(request, "assembler", "") or getattr(asked.payload, "opener", None) or ""
 
 
 def _target(request: Any, known: set[str]) -> str:
@@ -229,7 +232,7 @@ def _use(node: NodeState, verb: str, asked: Asked | None, request: Any, reply: A
         asked,
         signers,
         now,
-        target=getattr(request, "assembler", "") or getattr(asked.payload, "opener", None) or "",
+        target=node.slot if verb == "assemble" else _receiver(asked, request),
         output=output_digest(scheme, *parts) if scheme else b"",
     )
 

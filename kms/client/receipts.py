@@ -14,12 +14,15 @@ from attestation.receipts.reading import hexadecimal
 from attestation.roots import Roots
 from attestation.verdict import Result
 from kms.client.caller import Caller
-from kms.client.errors import UnavailableError, VerificationError
+from kms.client.errors import RequestRefusedError, UnavailableError, VerificationError
 from kms.client.trust import TrustAnchors
 from kms.client.verification import member
 
 WAIT_S = 30.0
 """How long `get` waits for the nodes' peers to countersign: three heartbeats take six seconds."""
+
+FETCHED_S = 5.0
+"""How long a request may be unknown: a gateway fetches the nodes' logs every second."""
 
 PAUSE_S = 1.0
 PAGE_SIZE = 1000
@@ -87,12 +90,16 @@ class Receipts:
 
     async def _fetch(self, request_id: str, wait_s: float) -> bytes:
         path = f"/v1/receipts/{request_id}"
-        deadline = asyncio.get_running_loop().time() + wait_s
+        started = asyncio.get_running_loop().time()
+        deadline, unknown_until = started + wait_s, started + min(wait_s, FETCHED_S)
         while True:
             token = self._caller.token("GET", path, act="receipts.get", resource=request_id)
             try:
                 return await self._caller.transport.send("GET", path, token=token, bytes_max=RECEIPT_BYTES_MAX)
             except UnavailableError as error:
                 if error.code != "receipt.pending" or asyncio.get_running_loop().time() > deadline:
+                    raise
+            except RequestRefusedError as error:
+                if error.code != "receipt.unknown" or asyncio.get_running_loop().time() > unknown_until:
                     raise
             await asyncio.sleep(PAUSE_S)

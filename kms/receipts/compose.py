@@ -11,10 +11,13 @@ import msgspec
 from attestation.canonical import parse_json
 from attestation.envelope import b64url
 from attestation.receipts.document import proof_to_json, write_receipt
-from attestation.receipts.entry import Decision, SeenVerdict, parse_entry
+from attestation.receipts.entry import ALLOW, Decision, SeenVerdict, parse_entry
 from enclave.wire.attestation import Presentation
 from kms.errors import NotFoundError, UnavailableError
 from kms.receipts.store import LogStore, StoredCheckpoint, StoredEntry
+
+SETTLE_S = 30
+"""Seconds within which leaves of a request may still come; afterwards a receipt shows what there is."""
 
 _PARTS = msgspec.msgpack.Decoder(list[bytes])
 
@@ -34,11 +37,11 @@ class Composer:
         self._openings: list[dict[str, Any]] = []
         self._at = 0
 
-    def compose(self, request: bytes, *, principal: str | None) -> bytes:
+    def compose(self, request: bytes, *, principal: str | None, now: int) -> bytes:
         """The receipt file for one request; with `principal`, only that principal's own.
 
-        Raises NotFoundError (`receipt.unknown`), UnavailableError (`receipt.pending`) while peers have not
-        countersigned yet.
+        Raises NotFoundError (`receipt.unknown`), UnavailableError (`receipt.pending`) while leaves have not been
+        fetched, or countersigned, yet.
         """
         found = [
             (entry, decision) for entry in self._store.about(request) if (decision := _decision(entry)) is not None
@@ -46,6 +49,8 @@ class Composer:
         if not found or (principal is not None and any(item.principal != principal for _, item in found)):
             raise NotFoundError("no decision on that request is stored here", code="receipt.unknown")
         self._at = max(decision.time for _, decision in found)
+        if now - self._at < SETTLE_S and not _is_whole(found):
+            raise _pending("not every node's decision has been fetched yet")
         by_log: dict[int, list[tuple[StoredEntry, Decision]]] = {}
         for entry, decision in found:
             by_log.setdefault(entry.log, []).append((entry, decision))
@@ -75,11 +80,7 @@ class Composer:
         slot, boot = made[0][0].slot, made[0][0].boot_counter
         head = self._store.checkpoint(log, above=max(entries), needed=self._needed)
         if head is None:
-            raise UnavailableError(
-                f"peers have not countersigned the log of {slot} that far yet",
-                code="receipt.pending",
-                hint="ask again in a few seconds",
-            )
+            raise _pending(f"peers have not countersigned the log of {slot} that far yet")
         self._bind_boot(slot, boot)
         for peer, peer_boot, _, _ in head.countersignatures:
             self._bind_boot(peer, peer_boot)
@@ -154,10 +155,36 @@ class Composer:
         )
 
     def _certificate(self, decisions: list[Decision]) -> Any:
+        """The certificate, with the signatures that the evidence at hand stands behind; the leaves name it anyway."""
+        bound = {(item.identity.slot, item.identity.boot_counter) for item in self._evidence.values()}
         for decision in decisions:
             if decision.certificate and (stored := self._store.certificate(decision.certificate)) is not None:
-                return parse_json(stored)
+                value = parse_json(stored)
+                value["signatures"] = [
+                    {name: item[name] for name in ("slot", "boot_counter", "identity_key", "signature")}
+                    for item in value["signatures"]
+                    if (item["slot"], item["boot_counter"]) in bound
+                ]
+                return value
         return None
+
+
+def _is_whole(found: Sequence[tuple[StoredEntry, Decision]]) -> bool:
+    """Whether everybody whom the decisions name as a member has decided."""
+    decided = {(entry.slot, decision.verb) for entry, decision in found if decision.outcome == ALLOW}
+    for _, decision in found:
+        if decision.outcome != ALLOW or decision.verb == "assemble":
+            continue
+        ended = "ecdsa-release" if decision.verb == "ecdsa-start" else decision.verb
+        if any(slot != decision.target and (slot, ended) not in decided for slot, _ in decision.members):
+            return False
+        if decision.target and not {(decision.target, "assemble"), (decision.target, "open")} & decided:
+            return False
+    return True
+
+
+def _pending(detail: str) -> UnavailableError:
+    return UnavailableError(detail, code="receipt.pending", hint="ask again in a few seconds")
 
 
 def _decision(entry: StoredEntry) -> Decision | None:

@@ -28,7 +28,8 @@ async def show(context: Context) -> Answer:
         needed=gateway.roster.witness_terms.a,
     )
     principal = None if sees_all else context.caller.principal
-    body = await gateway.logs.run(lambda: composer.compose(bytes.fromhex(wanted), principal=principal))
+    now = gateway.fleet.clock()
+    body = await gateway.logs.run(lambda: composer.compose(bytes.fromhex(wanted), principal=principal, now=now))
     return Answer(body=body)
 
 
