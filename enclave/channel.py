@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from enclave.aead import ArenaAead
 from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.identity import BootIdentity, is_same_boot, is_signed
 from enclave.secret import Secret
@@ -59,7 +59,7 @@ class ShareContext:
 class _Outbound:
     session: bytes
     receiver: Identity
-    aead: AESGCM
+    aead: ArenaAead
     expires_at: int
     counter: int = 0
 
@@ -67,7 +67,7 @@ class _Outbound:
 @dataclass(slots=True, kw_only=True)
 class _Inbound:
     sender: Identity
-    aead: AESGCM
+    aead: ArenaAead
     expires_at: int
     newest: int = -1
     seen: int = 0
@@ -91,7 +91,7 @@ class Channels:
         session = os.urandom(_SESSION_BYTES)
         with Secret.random() as key:
             sealed = seal(receiver.kem_key, key, _info(own, receiver, session))
-            aead = AESGCM(key.view)
+            aead = ArenaAead(key)
         self._outbound[connection, receiver.slot] = _Outbound(
             session=session, receiver=receiver, aead=aead, expires_at=now + SESSION_S_MAX
         )
@@ -133,7 +133,7 @@ class Channels:
         if len(opening.session) != _SESSION_BYTES or len(opening.sealed) != SHARE_SEALED_BYTES:
             raise PeerError("opening does not have its stated sizes", code="channel.malformed")
         with self._identity.open(opening.sealed, _info(sender, own, opening.session)) as key:
-            aead = AESGCM(key.view)
+            aead = ArenaAead(key)
         self._make_room(sender.slot, now)
         self._inbound[opening.session] = _Inbound(sender=sender, aead=aead, expires_at=now + SESSION_S_MAX)
 

@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from enclave.aead import ArenaAead
 from enclave.errors import StorageError
 from enclave.secret import Secret
 from enclave.tee import Tee
@@ -55,7 +55,7 @@ class SealedStore:
         self._cluster = cluster
         self._slot = slot.encode()
         with tee.sealing_key(LABEL_VALUES) as key:
-            self._aead = AESGCM(key.view)
+            self._aead = ArenaAead(key)
         with tee.sealing_key(LABEL_HEAD) as key:
             self._mac = hmac.HMAC(key.view, hashes.SHA256())
         self._counters: dict[tuple[str, str], int] = {}
