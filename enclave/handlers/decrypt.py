@@ -85,7 +85,7 @@ def open_inside(node: NodeState, _connection: int, request: OpenRequest, now: in
     sent = {row.slot: row.sealed for row in request.rows}
     if sorted(sent) != sorted(slot for slot in request.signers if slot != node.slot) or len(sent) != len(request.rows):
         raise CallerError("expected one row of each other signer", code="signers.rows")
-    take_attempt(node, authorised, OPEN, now)
+    take_attempt(node, authorised, OPEN, now, contributes=node.slot in request.signers)
     with ExitStack() as opened:
         points: list[Secret] = []
         rows: dict[int, Secret] = {}

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from attestation.envelope import b64url, b64url_decode
+from enclave.certificate import KeyCertificate
+from enclave.derived_key import derived_key_bytes
 from enclave.group.ed25519 import ED25519
 from enclave.wire.documents import CertificateSignature
 from enclave.wire.message import Message
@@ -162,6 +164,42 @@ async def test_a_changed_statement_is_noticed(
         with pytest.raises(ClientError) as caught:
             await client.keys.get(record["key"])
         assert caught.value.code == "verify.certificate"
+
+
+async def test_a_restated_key_is_noticed_by_who_knows_it(
+    fabric: Fabric, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken assembler may state another key later; a client that has seen the key refuses it, a new one cannot.
+
+    The second half is the limit that the specification states: custody `reconstruct` trusts each named assembler.
+    """
+    other = bytes.fromhex("036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")
+    identity, boot = fabric.nodes["node-1"].identity, fabric.nodes["node-1"].identity.public.boot_counter
+
+    def restated(answer: Any) -> Any:
+        signatures = answer["certificate"]["signatures"]
+        certificate = KeyCertificate.parse(b64url_decode(answer["certificate"]["body"]))
+        for item in signatures:
+            item.pop("derived_key", None)
+            item.pop("derived_signature", None)
+        (first,) = (item for item in signatures if item["slot"] == "node-1")
+        statement = derived_key_bytes(certificate, slot="node-1", boot_counter=boot, public_key=other)
+        first |= {"derived_key": b64url(other), "derived_signature": b64url(identity.sign(statement))}
+        return answer | {"public_key": other.hex()}
+
+    async with connect(fabric, as_agent=True) as knowing, connect(fabric, as_agent=True) as new:
+        assert (await knowing.keys.get(record["key"])).public_key != other
+        for client in (knowing, new):
+            honest = client.caller.send
+
+            async def lying(method: str, path: str, honest: Any = honest, **options: Any) -> Any:
+                return restated(await honest(method, path, **options))
+
+            monkeypatch.setattr(client.caller, "send", lying)
+        with pytest.raises(ClientError) as caught:
+            await knowing.keys.get(record["key"])
+        assert caught.value.code == "verify.public-key"
+        assert (await new.keys.get(record["key"])).public_key == other
 
 
 @pytest.mark.parametrize("changes", [{"custody": "threshold"}, {"usage": "evm"}, {"usage": "solana"}])

@@ -19,10 +19,13 @@ from enclave.handlers.decrypt import opened_info, partial_info
 from enclave.identity import is_signed
 from enclave.payload.ciphertext import KeyReference, describe
 from enclave.payload.decrypt import context_info
+from enclave.secret import declassify
 from enclave.threshold import hpke, opening
 from enclave.wire.decrypt import OpenReply, OpenRequest, PartialRequest, SealedRow, opened_bytes
+from enclave.wire.message import tagged
 from enclave.wire.verbs import decode_request
 from tests.enclave.node.codes import code_of
+from tests.enclave.node.test_limits import a_budget, put_policy
 from tests.enclave.node.world import World
 
 SUITE = stock.Suite(stock.KEM.X25519, stock.KDF.HKDF_SHA256, stock.AEAD.AES_256_GCM)
@@ -159,6 +162,51 @@ def test_cross_context_theft_fails_where_policy_binds_the_context(
     )
     asked = PartialRequest(token=ready.token(key, plain, act="decrypt"), body=plain, signers=SIGNERS)
     assert code_of(ready.call, "node-1", "partial", asked) == "policy.denied"
+
+
+def test_a_broken_opener_defeats_conditions_on_contexts(
+    ready: World, key: KeyCertificate, recipient: X25519PrivateKey
+) -> None:
+    """What section 9 says: an agent allowed tenant a, with one holder that is broken, reads tenant b's ciphertexts."""
+    ready.put(ready.policy_document(TENANT_A, version=2))
+    theirs = sealed(key, {"tenant": "b"})
+    body = body_of(theirs, recipient, context={"tenant": "a"})
+    token = ready.token(key, body, act="decrypt")
+    sent = {row.slot: row.sealed for row in rows(ready, token, body)}
+    node = ready.nodes[OPENER]
+    context = tagged(
+        "partial-row", key.key.encode(), (1).to_bytes(4, "big"), (1).to_bytes(4, "big"), ready.request_id(token, body)
+    )
+    indices = [entry.index for entry in key.nodes if entry.slot in SIGNERS]
+    points = {}
+    for entry in key.nodes:
+        if entry.slot == OPENER:
+            held = node.keys.get(key.key, 1)
+            points[entry.index] = hpke.partial(held.share, entry.index, indices, theirs[:32])
+        elif entry.slot in sent:
+            sender = node.verdicts.identity(entry.slot, ready.now)
+            row = node.channels.open_row(sender, sent[entry.slot], context, ready.now)
+            points[entry.index] = declassify(row)[:32]
+    stolen = hpke.open(hpke.combine(points), theirs[:32], theirs[32:], key.public_key, context_info({"tenant": "b"}))
+    assert stolen == PLAINTEXT
+
+
+def test_an_opener_outside_the_set_takes_no_budget(
+    ready: World, key: KeyCertificate, recipient: X25519PrivateKey
+) -> None:
+    """A request costs as many parts of a budget as it has signers: whoever only opens gives no part of its own."""
+    put_policy(ready, a_budget(2, {"kind": "requests", "kinds": ["decrypt"]}))
+    body = body_of(sealed(key, {}), recipient)
+    open_at(ready, key, body, ["node-1", "node-2", "node-4"])
+    used = PartialRequest(
+        token=ready.token(key, body, act="decrypt"), body=body, signers=["node-1", "node-2", "node-3"]
+    )
+    assert code_of(ready.call, "node-1", "partial", used) == "budget.exceeded"
+    own = canonical_json(
+        {"ciphertext": b64url(sealed(key, {})), "recipient": b64url(recipient.public_key().public_bytes_raw())}
+    )
+    fresh = PartialRequest(token=ready.token(key, own, act="decrypt"), body=own, signers=["node-3", "node-4", "node-5"])
+    assert ready.call(OPENER, "partial", fresh).sealed
 
 
 def test_a_deny_rule_on_a_context_stops_plain_partials(
