@@ -1,13 +1,15 @@
-"""Public keys as users know them: EVM and Solana addresses."""
+"""Public keys as users know them: EVM, Solana and SegWit addresses (those of Taproot: enclave.taproot)."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 
-from Crypto.Hash import keccak
+from Crypto.Hash import RIPEMD160, keccak
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from enclave.bech32 import segwit_address
 from enclave.errors import CallerError
 
 _EVM = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -31,6 +33,13 @@ def evm_address(public_key: bytes) -> str:
         raise CallerError("expected a compressed secp256k1 public key", code="address.key") from None
     encoded = point.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
     return checksum_address(keccak256(encoded[1:])[12:])
+
+
+def p2wpkh_address(public_key: bytes) -> str:
+    """The mainnet address of a native SegWit output under a compressed secp256k1 key (BIP-141, BIP-143)."""
+    if len(public_key) != 33:
+        raise CallerError("expected a compressed secp256k1 public key", code="address.key")
+    return segwit_address("bc", 0, RIPEMD160.new(hashlib.sha256(public_key).digest()).digest())
 
 
 def checksum_address(address: bytes) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 
 import msgspec
 
-from enclave.addresses import evm_address, solana_address
 from enclave.certificate import KeyCertificate, certificate_to_json
 from enclave.child_keys import Path, child_of
-from enclave.key_specs import P256, Usage
-from enclave.taproot import p2tr_address
+from enclave.key_addresses import addresses_of
+from enclave.key_specs import P256
 from enclave.tokens import key_resource
 from enclave.wire.documents import CertificateSignature
 from kms.store.protocol import StoredKey
@@ -135,13 +134,7 @@ class Key:
 
 def addresses(certificate: KeyCertificate) -> dict[str, str]:
     """Chain -> address of a key of that usage."""
-    if certificate.usage is Usage.EVM:
-        return {"evm": evm_address(certificate.public_key)}
-    if certificate.usage is Usage.SOLANA:
-        return {"solana": solana_address(certificate.public_key)}
-    if certificate.usage is Usage.BITCOIN:
-        return {"bitcoin": p2tr_address(certificate.public_key)}
-    return {}
+    return addresses_of(certificate.usage, certificate.spec, certificate.public_key)
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -50,6 +50,8 @@ Map = Mapping[bytes, bytes]
 class PsbtSpend:
     """One input's signature, and all it does."""
 
+    source: bytes
+    """The PSBT as it came."""
     transaction: Transaction
     spent: tuple[Output, ...]
     """The outputs that the inputs spend, in their order."""
@@ -124,7 +126,9 @@ def parse_psbt(data: bytes, number: int) -> PsbtSpend:
         sighash = segwit_sighash(transaction, own, number)
     else:
         refuse("expected the signed input to be a P2TR or P2WPKH output")
-    return PsbtSpend(transaction=transaction, spent=spent, number=number, hash_type=hash_type, sighash=sighash)
+    return PsbtSpend(
+        source=data, transaction=transaction, spent=spent, number=number, hash_type=hash_type, sighash=sighash
+    )
 
 
 def with_signature(data: bytes, spend: PsbtSpend, signature: bytes, public_key: bytes) -> bytes:

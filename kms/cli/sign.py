@@ -19,6 +19,8 @@ KINDS = {
     "eip191": "an Ethereum personal message",
     "solana_message": "a serialized Solana message",
     "message": "plain bytes",
+    "bitcoin_psbt": "one input of a PSBT",
+    "jws": "a token: its claims as JSON",
     "bitcoin_sighash": "the hash of a Taproot spend, signed blindly",
     "digest": "32 bytes, signed blindly",
 }
@@ -35,6 +37,8 @@ _FLAGS = ("chain_id", "nonce", "to", "value", "gas", "max_fee_per_gas", "max_pri
 @click.option("--file", type=click.File("rb"), help="Message, or transaction fields as JSON; `-` for stdin.")
 @click.option("--message", help="The message as text.")
 @click.option("--digest", help="32 bytes as hex, for kinds digest and bitcoin_sighash.")
+@click.option("--input", "number", type=click.IntRange(0), default=0, help="Input of the PSBT to sign.  [0]")
+@click.option("--type", "typ", help="`typ` of the token's header.")
 @click.option("--chain-id", type=int, help="EVM chain id.")
 @click.option("--nonce", type=int, help="EVM account nonce.")
 @click.option("--to", help="EVM recipient.")
@@ -52,6 +56,8 @@ def sign(
     file: BinaryIO | None,
     message: str | None,
     digest: str | None,
+    number: int,
+    typ: str | None,
     path: str | None,
     not_after: int | None,
     target: Target,
@@ -64,6 +70,8 @@ def sign(
     kms sign key_... --file transaction.json
     kms sign key_... --message "hello"
     kms sign key_... --digest 64-hex-digits
+    kms sign key_... --file payment.psbt --input 0
+    kms sign key_... --kind jws --type at+jwt --message '{"iss":"agent"}'
     """
 
     async def work() -> None:
@@ -72,6 +80,10 @@ def sign(
                 certified = await client.keys.certified(key)
                 wanted = kind or _default_kind(certified, is_message=message is not None, is_digest=digest is not None)
                 body = _payload(wanted, file=file, message=message, digest=digest, fields=fields)
+                if wanted == "bitcoin_psbt":
+                    body["input"] = number
+                if wanted == "jws" and typ is not None:
+                    body["header"] = {"typ": typ}
                 signed = await client.sign.payload(key, body, not_after, path)
         value = signed.to_json()
         if target.json:
@@ -90,6 +102,8 @@ def _default_kind(certified: CertifiedKey, *, is_message: bool, is_digest: bool)
             return "eip191" if is_message else "evm_transaction"
         case "solana":
             return "message" if is_message else "solana_message"
+        case "bitcoin":
+            return "message" if is_message else "bitcoin_psbt"
     return "message"
 
 
@@ -111,7 +125,22 @@ def _payload(
     if (file is None) == (message is None):
         raise UsageError("expected --message TEXT or --file FILE")
     data = message.encode() if message is not None else _read(file)
-    return {"kind": kind, "message": b64url(data)}
+    if kind == "bitcoin_psbt":
+        return {"kind": kind, "psbt": b64url(_psbt(data))}
+    return {"kind": kind, "claims" if kind == "jws" else "message": b64url(data)}
+
+
+def _psbt(data: bytes) -> bytes:
+    """A PSBT file is binary or base64 text."""
+    import base64
+    import binascii
+
+    if data.startswith(b"psbt\xff"):
+        return data
+    try:
+        return base64.b64decode(data.strip(), validate=True)
+    except binascii.Error:
+        raise UsageError("expected a PSBT, binary or in base64") from None
 
 
 def _digest(file: BinaryIO | None, digest: str | None) -> bytes:

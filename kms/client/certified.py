@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from attestation.errors import CodedError
-from enclave.addresses import evm_address, solana_address
 from enclave.certificate import KeyCertificate, certificate_bytes, certificate_from_json, verify_certificate
 from enclave.derived_key import with_derived_key
+from enclave.key_addresses import addresses_of
 from enclave.key_specs import SHARES_NEEDED_MIN
 from enclave.signing_key import PublicKey
-from enclave.taproot import p2tr_address
 from enclave.wire.documents import CertificateSignature
 from kms.client.attestor import Attestor
 from kms.client.errors import ClientError, UnavailableError, VerificationError
@@ -49,7 +48,7 @@ class CertifiedKey:
     @property
     def addresses(self) -> dict[str, str]:
         """Chain -> address, computed here from the certified public key."""
-        return addresses_of(self.certificate.usage, self.certificate.public_key)
+        return addresses_of(self.certificate.usage, self.certificate.spec, self.certificate.public_key)
 
     def to_json(self) -> dict[str, Any]:
         """The record for machines; bytes in hex."""
@@ -177,17 +176,6 @@ async def certified_key(
     )
     _compare(record, certified)
     return certified
-
-
-def addresses_of(usage: str, public_key: bytes) -> dict[str, str]:
-    """The addresses a key of this usage has."""
-    if usage == "evm":
-        return {"evm": evm_address(public_key)}
-    if usage == "solana":
-        return {"solana": solana_address(public_key)}
-    if usage == "bitcoin":
-        return {"bitcoin": p2tr_address(public_key)}
-    return {}
 
 
 def _informative(record: dict[str, Any]) -> dict[str, Any]:

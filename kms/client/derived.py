@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from enclave.child_keys import child_of
+from enclave.key_addresses import addresses_of
 from enclave.threshold.derive import format_path, parse_path
-from kms.client.certified import CertifiedKey, addresses_of
+from kms.client.certified import CertifiedKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,6 @@ def derived_key(certified: CertifiedKey, path: str) -> DerivedKey:
         path=format_path(child.path),
         public_key=child.facts.public_key,
         chain_code=child.facts.chain_code,
-        addresses=addresses_of(child.facts.usage, child.facts.public_key),
+        addresses=addresses_of(child.facts.usage, child.facts.spec, child.facts.public_key),
         attested=certified.attested,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from attestation.envelope import b64url
 from enclave.addresses import keccak256
 from enclave.child_keys import child_of
 from enclave.key_specs import P256
+from enclave.payload.finished import finished_ecdsa, finished_schnorr
 from enclave.payload.sign import Payload, parse_sign_body, signed_transaction
 from enclave.schnorr_key import SPEC as SCHNORR
 from enclave.schnorr_key import verification_key
@@ -52,6 +54,10 @@ class Signed:
     raw_transaction: str | None = None
     """`0x...`, ready to broadcast; built here from the fields that were asked for."""
     transaction_hash: str | None = None
+    psbt: bytes | None = None
+    """The PSBT with this signature in it; built here."""
+    token: str | None = None
+    """The finished token; built here."""
 
     def to_json(self) -> dict[str, Any]:
         """The result for machines; bytes in hex."""
@@ -73,6 +79,10 @@ class Signed:
             value |= self.p256.to_json()
         if self.raw_transaction is not None:
             value |= {"raw_transaction": self.raw_transaction, "transaction_hash": self.transaction_hash}
+        if self.psbt is not None:
+            value["psbt"] = base64.b64encode(self.psbt).decode("ascii")
+        if self.token is not None:
+            value["token"] = self.token
         return value
 
 
@@ -116,6 +126,26 @@ class Signing:
     ) -> Signed:
         """Sign the 32-byte hash of a Taproot key-path spend (BIP-341) blindly, under the key's output key."""
         return await self.payload(key, {"kind": "bitcoin_sighash", "sighash": b64url(sighash)}, not_after, path)
+
+    async def bitcoin_psbt(
+        self, key: str, psbt: bytes, number: int, *, not_after: int | None = None, path: str | None = None
+    ) -> Signed:
+        """Sign input `number` of a PSBT (version 0); `psbt` of the result holds the signature."""
+        return await self.payload(key, {"kind": "bitcoin_psbt", "psbt": b64url(psbt), "input": number}, not_after, path)
+
+    async def jws(
+        self,
+        key: str,
+        claims: Mapping[str, Any] | bytes,
+        header: Mapping[str, str] | None = None,
+        *,
+        not_after: int | None = None,
+        path: str | None = None,
+    ) -> Signed:
+        """Sign a token; claims as an object, or as the exact JSON text to sign."""
+        text = claims if isinstance(claims, bytes) else canonical_json(dict(claims))
+        value: dict[str, Any] = {"kind": "jws", "claims": b64url(text)}
+        return await self.payload(key, value | ({"header": dict(header)} if header else {}), not_after, path)
 
     async def digest(self, key: str, digest: bytes, *, not_after: int | None = None, path: str | None = None) -> Signed:
         """Sign 32 bytes blindly; policies refuse it unless they say otherwise."""
@@ -162,16 +192,19 @@ def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *,
     signer = child_of(certified.certificate, payload.path).facts
     if certified.certificate.spec == "ed25519":
         assert payload.message is not None
-        return Signed(**facts, ed25519=check_ed25519(signature, signer.public_key, payload.message))
+        signed = check_ed25519(signature, signer.public_key, payload.message)
+        return Signed(**facts, ed25519=signed, **_whole(finished_schnorr(payload, signed)))
     if certified.certificate.spec == SCHNORR:
         assert payload.message is not None
-        return Signed(**facts, bip340=check_bip340(signature, verification_key(signer), payload.message))
+        signed = check_bip340(signature, verification_key(signer), payload.message)
+        return Signed(**facts, bip340=signed, **_whole(finished_schnorr(payload, signed)))
     assert payload.digest is not None
     if certified.certificate.spec == P256:
-        return Signed(**facts, p256=check_p256(signature, signer.public_key, payload.digest))
+        p256 = check_p256(signature, signer.public_key, payload.digest)
+        return Signed(**facts, p256=p256, **_whole(finished_ecdsa(payload, p256.r, p256.s, signer.public_key)))
     ecdsa = check_ecdsa(signature, signer.public_key, payload.digest)
     if payload.kind != "evm_transaction":
-        return Signed(**facts, ecdsa=ecdsa)
+        return Signed(**facts, ecdsa=ecdsa, **_whole(finished_ecdsa(payload, ecdsa.r, ecdsa.s, signer.public_key)))
     raw = signed_transaction(payload, ecdsa.r, ecdsa.s, ecdsa.y_parity)
     told = signature.get("raw_transaction", answer.get("raw_transaction"))
     if told is not None and told != "0x" + raw.hex():
@@ -182,6 +215,11 @@ def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *,
         raw_transaction="0x" + raw.hex(),
         transaction_hash="0x" + keccak256(raw).hex(),
     )
+
+
+def _whole(parts: Mapping[str, bytes]) -> dict[str, Any]:
+    """A token is text."""
+    return {name: value.decode("ascii") if name == "token" else value for name, value in parts.items()}
 
 
 def _slots(told: Any, certified: CertifiedKey) -> tuple[str, ...]:

@@ -114,13 +114,38 @@ class BitcoinSighashBody(SignBody, frozen=True, tag="bitcoin_sighash"):
     sighash: str
 
 
+class BitcoinPsbtBody(SignBody, frozen=True, tag="bitcoin_psbt"):
+    """A PSBT of version 0, base64url, and the input to sign; the nodes compute the hash."""
+
+    psbt: str
+    input: int
+
+
+class JwsHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a token's protected header may say beside `alg`, which follows from the key."""
+
+    alg: str | msgspec.UnsetType = msgspec.UNSET
+    typ: str | msgspec.UnsetType = msgspec.UNSET
+    kid: str | msgspec.UnsetType = msgspec.UNSET
+    cty: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class JwsBody(SignBody, frozen=True, tag="jws"):
+    """A token: the exact JSON text of its claims, base64url."""
+
+    claims: str
+    header: JwsHeader | msgspec.UnsetType = msgspec.UNSET
+
+
 SignRequest = (
     EvmTransactionBody
     | Eip712Body
     | Eip7702AuthorizationBody
     | Eip191Body
     | SolanaMessageBody
+    | BitcoinPsbtBody
     | BitcoinSighashBody
+    | JwsBody
     | MessageBody
     | DigestBody
 )
@@ -137,7 +162,7 @@ def check_sign_body(body: bytes) -> None:
 
 
 class SignatureJson(Reply, frozen=True, omit_defaults=True):
-    """`ed25519` or `bip340` (64 bytes, base64url), or the ECDSA members (hex), maybe a raw transaction."""
+    """`ed25519` or `bip340` (64 bytes, base64url), or the ECDSA members (hex), and what the payload became."""
 
     ed25519: str | None = None
     bip340: str | None = None
@@ -147,6 +172,10 @@ class SignatureJson(Reply, frozen=True, omit_defaults=True):
     der: str | None = None
     raw_transaction: str | None = None
     transaction_hash: str | None = None
+    psbt: str | None = None
+    """The PSBT with this signature in it, base64url."""
+    token: str | None = None
+    """The finished token in its compact form."""
 
 
 class Signed(Reply, frozen=True):

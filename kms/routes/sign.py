@@ -7,10 +7,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from attestation.envelope import b64url
 from enclave.addresses import keccak256
 from enclave.key_specs import ECDSA_SPECS, P256, Custody
+from enclave.payload.finished import finished_ecdsa, finished_schnorr
 from enclave.payload.sign import Payload, parse_sign_body, signed_transaction
 from enclave.tokens import Act
 from kms.admission import Outcome
-from kms.endpoint import Answer, Context, Endpoint, executed, outcome
+from kms.approvals.desk import executed_or_parked
+from kms.endpoint import Answer, Context, Endpoint, outcome
 from kms.errors import RequestError
 from kms.fleet.ecdsa import sign_threshold_ecdsa
 from kms.fleet.ecdsa_signature import EcdsaSignature
@@ -26,21 +28,24 @@ SCHEMES = {scheme.suite: scheme for scheme in (Ed25519, Bip340)}
 
 
 async def sign(context: Context) -> Answer:
-    """Check early, admit, have the nodes sign, settle."""
+    """Check early, admit, have the nodes sign or wait for people, settle."""
     key = await usable_key(context)
-    certificate = key.certificate
-    payload = parse_sign_body(context.body, certificate.usage, certificate.spec)
+    payload = parse_sign_body(context.body, key.certificate.usage, key.certificate.spec)
     check_sign_body(context.body)
-    key = key.child(payload.path)
+    key.child(payload.path)
     if payload.not_after is not None and payload.not_after < context.gateway.fleet.clock():
         raise RequestError("the request's not_after has passed", code="request.not-after")
 
-    async def work() -> Outcome:
-        if certificate.spec in ECDSA_SPECS:
-            return await _ecdsa(context, key, payload)
-        return await _schnorr(context, key, payload)
+    return await executed_or_parked(context, key, perform)
 
-    return await executed(context, work)
+
+async def perform(context: Context, key: Key) -> Outcome:
+    """Have the nodes sign an admitted request."""
+    payload = parse_sign_body(context.body, key.certificate.usage, key.certificate.spec)
+    key = key.child(payload.path)
+    if key.certificate.spec in ECDSA_SPECS:
+        return await _ecdsa(context, key, payload)
+    return await _schnorr(context, key, payload)
 
 
 async def _schnorr(context: Context, key: Key, payload: Payload) -> Outcome:
@@ -51,13 +56,19 @@ async def _schnorr(context: Context, key: Key, payload: Payload) -> Outcome:
     for slot, parts in made.outputs.items():
         context.gateway.logs.note_output(call.token.request_id, slot, scheme.commitment, parts)
     signature = b64url(made.signature)
+    whole = _whole(finished_schnorr(payload, made.signature))
     is_ed25519 = scheme.suite == "ed25519"
     signed = Signed(
         key=key.key,
         kind=payload.kind,
         request_id=call.token.request_id.hex(),
         signers=list(made.signers),
-        signature=SignatureJson(ed25519=signature) if is_ed25519 else SignatureJson(bip340=signature),
+        signature=SignatureJson(
+            ed25519=signature if is_ed25519 else None,
+            bip340=None if is_ed25519 else signature,
+            psbt=whole.get("psbt"),
+            token=whole.get("token"),
+        ),
     )
     return outcome(signed, facts={"signers": list(made.signers), **_culprits(made.culprits)})
 
@@ -72,24 +83,32 @@ async def _ecdsa(context: Context, key: Key, payload: Payload) -> Outcome:
         kind=payload.kind,
         request_id=call.token.request_id.hex(),
         signers=list(made.signers),
-        signature=_ecdsa_json(payload, made, is_recoverable=key.certificate.spec != P256),
+        signature=_ecdsa_json(payload, made, key),
     )
     assembler = {} if made.assembler is None else {"assembler": made.assembler}
     return outcome(signed, facts={"signers": list(made.signers), **assembler, **_culprits(made.culprits)})
 
 
-def _ecdsa_json(payload: Payload, made: EcdsaSignature, *, is_recoverable: bool) -> SignatureJson:
+def _whole(parts: dict[str, bytes]) -> dict[str, str]:
+    """A finished token is text already; a PSBT is bytes."""
+    return {name: value.decode("ascii") if name == "token" else b64url(value) for name, value in parts.items()}
+
+
+def _ecdsa_json(payload: Payload, made: EcdsaSignature, key: Key) -> SignatureJson:
     raw = hashed = None
+    whole = _whole(finished_ecdsa(payload, made.r, made.s, key.certificate.public_key))
     if payload.kind == "evm_transaction":
         transaction = signed_transaction(payload, made.r, made.s, made.y_parity)
         raw, hashed = "0x" + transaction.hex(), "0x" + keccak256(transaction).hex()
     return SignatureJson(
         r=f"{made.r:064x}",
         s=f"{made.s:064x}",
-        y_parity=made.y_parity if is_recoverable else None,
+        y_parity=made.y_parity if key.certificate.spec != P256 else None,
         der=b64url(der_of(made.r, made.s)),
         raw_transaction=raw,
         transaction_hash=hashed,
+        psbt=whole.get("psbt"),
+        token=whole.get("token"),
     )
 
 

@@ -362,6 +362,8 @@ def test_published_types_accept_what_nodes_accept() -> None:
         "message": {"message": "AAAA", "not_after": 5},
         "digest": {"digest": "A" * 43},
         "bitcoin_sighash": {"sighash": "A" * 43},
+        "bitcoin_psbt": {"psbt": "AAAA", "input": 0},
+        "jws": {"claims": "AAAA", "header": {"typ": "JWT"}},
         "eip712": {"typed_data": {"types": {}, "domain": {}, "primaryType": "A", "message": {}}},
         "eip7702_authorization": {"authorization": {"chain_id": 0, "address": "0x" + "11" * 20, "nonce": 0}},
     }  # fmt: skip

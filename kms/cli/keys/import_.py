@@ -97,7 +97,7 @@ def import_(
     with material:
         say(f"source      {material.source}")
         say(f"public key  {material.public_key.hex()}")
-        for chain, address in material.addresses(usage).items():
+        for chain, address in material.addresses(usage, spec).items():
             say(f"{chain} address  {address}")
         if not yes:
             confirm("Is this the key, and may the nodes have it?")

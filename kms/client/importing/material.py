@@ -17,10 +17,10 @@ from enclave.errors import AbortError, CallerError
 from enclave.group.ed25519 import ED25519
 from enclave.group.secp256k1 import SECP256K1
 from enclave.imports.scalars import ed25519_scalar, x25519_scalar
+from enclave.key_addresses import addresses_of
 from enclave.secret import Secret
 from enclave.threshold import p256
 from enclave.threshold.montgomery import public_key_x25519
-from kms.client.certified import addresses_of
 from kms.client.errors import ConfigurationError
 
 KEY_BYTES = 32
@@ -65,9 +65,9 @@ class KeyMaterial:
     chain_code: bytes | None = None
     """BIP-32 chain code, where the children of a secp256k1 key are to be the standard's."""
 
-    def addresses(self, usage: str) -> dict[str, str]:
-        """Chain -> address that the key has under a usage."""
-        return addresses_of(usage, self.public_key)
+    def addresses(self, usage: str, spec: str = "") -> dict[str, str]:
+        """Chain -> address that the key has under a usage and spec."""
+        return addresses_of(usage, spec, self.public_key)
 
     def wipe(self) -> None:
         """Overwrite the key."""

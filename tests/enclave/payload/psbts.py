@@ -12,6 +12,24 @@ from embit.transaction import Transaction, TransactionInput, TransactionOutput
 PAYEE = script.p2wpkh(ec.PrivateKey(bytes(range(2, 34))))
 
 
+def earlier(owner: Any, satoshis: int, salt: int) -> Transaction:
+    """A transaction whose second output is the one spent."""
+    funding = TransactionInput(hashlib.sha256(bytes([salt])).digest(), 0)
+    return Transaction(vout=[TransactionOutput(1, PAYEE), TransactionOutput(satoshis, owner)], vin=[funding])
+
+
+def built(inputs: list[tuple[Any, int]], outputs: list[tuple[Any, int]], *, whole: bool = True) -> PSBT:
+    """A PSBT that spends outputs (script, satoshis) into others."""
+    sources = [earlier(owner, satoshis, salt) for salt, (owner, satoshis) in enumerate(inputs)]
+    vin = [TransactionInput(source.txid(), 1, sequence=0xFFFFFFFD) for source in sources]
+    psbt = PSBT(Transaction(vin=vin, vout=[TransactionOutput(amount, target) for target, amount in outputs]))
+    for field, source in zip(psbt.inputs, sources, strict=True):
+        field.witness_utxo = source.vout[1]
+        if whole:
+            field.non_witness_utxo = source
+    return psbt
+
+
 def taproot_script(output_key: bytes) -> Any:
     """The script of a Taproot output under a 32-byte key."""
     return script.Script(b"\x51\x20" + output_key)

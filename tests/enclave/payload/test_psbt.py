@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from embit import ec, script
 from embit.psbt import PSBT
-from embit.transaction import SIGHASH, Transaction, TransactionInput, TransactionOutput
+from embit.transaction import SIGHASH, TransactionOutput
 
 from enclave.errors import CallerError
 from enclave.payload.psbt import parse_psbt, with_signature
+from tests.enclave.payload.psbts import PAYEE as FOREIGN
+from tests.enclave.payload.psbts import built, earlier
 
 KEY = ec.PrivateKey(bytes(range(1, 33)))
 OTHER = ec.PrivateKey(bytes(range(2, 34)))
 OWN_TAPROOT, OWN_SEGWIT = script.p2tr(KEY), script.p2wpkh(KEY)
-FOREIGN = script.p2wpkh(OTHER)
-
-
-def earlier(owner: Any, satoshis: int, salt: int) -> Transaction:
-    """A transaction whose second output is the one spent."""
-    funding = TransactionInput(hashlib.sha256(bytes([salt])).digest(), 0)
-    return Transaction(vout=[TransactionOutput(1, FOREIGN), TransactionOutput(satoshis, owner)], vin=[funding])
-
-
-def built(inputs: list[tuple[Any, int]], outputs: list[tuple[Any, int]], *, whole: bool = True) -> PSBT:
-    """A PSBT that spends outputs (script, satoshis) into others."""
-    sources = [earlier(owner, satoshis, salt) for salt, (owner, satoshis) in enumerate(inputs)]
-    vin = [TransactionInput(source.txid(), 1, sequence=0xFFFFFFFD) for source in sources]
-    psbt = PSBT(Transaction(vin=vin, vout=[TransactionOutput(amount, target) for target, amount in outputs]))
-    for field, source in zip(psbt.inputs, sources, strict=True):
-        field.witness_utxo = source.vout[1]
-        if whole:
-            field.non_witness_utxo = source
-    return psbt
 
 
 def refused(data: bytes, number: int = 0) -> CallerError:
