@@ -85,7 +85,7 @@ def authorise_use(node: NodeState, token: str, body: bytes, act: Act | None, now
     )
     if grant is not None:
         verified = replace(verified, expires_at=grant.until)
-    request = _admitted(node, verified)
+    request = _admitted(node, verified, now)
     request.grant = grant
     return request
 
@@ -103,7 +103,7 @@ def authorise_past_use(node: NodeState, token: str, body: bytes, received_at: in
         keys=partial(registered_key, node),
         act=None,
     )
-    return _admitted(node, verified)
+    return _admitted(node, verified, received_at)
 
 
 def registered_key(node: NodeState, issuer: str, kid: str) -> PublicKey | None:
@@ -111,16 +111,19 @@ def registered_key(node: NodeState, issuer: str, kid: str) -> PublicKey | None:
     return node.directory.agent_key(issuer, kid) or node.roster.operator_key(issuer, kid)
 
 
-def _admitted(node: NodeState, verified: Token) -> Authorised:
+def _admitted(node: NodeState, verified: Token, now: int) -> Authorised:
     """Steps 2 and 3."""
     asked = node.receipts.asked = Asked(token=verified)
     # 2
     check_issuer(node, verified)
     # 3
     key, version = parse_key_resource(verified.resource)
-    held = asked.key = node.keys.get(key, version)
+    held = asked.key = node.keys.get(key, version, node.asked_epoch)
     if verified.issued_at < held.certificate.activated_at:
         raise TokenError("issued before the key became active", code="token.before-boot", hint="sign it again")
+    if verified.issued_at < held.held_since:
+        raise RefusedError("issued before this node held the key", code="key.epoch", hint="sign it again")
+    node.ceremonies.check_resolved(key, version, now)
     check_key_state(node, key)
     return Authorised(token=verified, key=held)
 

@@ -47,6 +47,7 @@ from enclave.identity import BootIdentity
 from enclave.keys import KeyTable
 from enclave.ledger import Ledger
 from enclave.limits.node_limits import NodeLimits
+from enclave.limits.transfer import adopt
 from enclave.nonces import NoncePool
 from enclave.presentation import verifier_for
 from enclave.quotes import QuoteBudget
@@ -196,9 +197,12 @@ class NodeState:
         self.ecdsa = EcdsaSessions(self.identity, self.channels)
         self.ledger = Ledger()
         self.approvals = ApprovalBook(store)
+        self.asked_epoch = 0
+        """The key epoch that the request being handled names; 0 for whatever this node has."""
         self.serving = 0
         """The gateway connection whose request is being handled."""
         self.limits = NodeLimits(store, slots=len(roster.slots))
+        self.ceremonies.pending.recover(lambda table: adopt(self.limits, [table]))
         self.quotes = QuoteBudget()
         self.release_nonces = ReleaseNonces()
         self._pools: dict[int, NoncePool[frost.NoncePair]] = {}
@@ -220,6 +224,7 @@ class NodeState:
         handler = HANDLERS.get(verb)
         if handler is None:
             raise WireError("unknown verb", code="wire.unknown-verb")
+        self.asked_epoch = getattr(request, "epoch", 0)
         if verb in RECORDED:
             return decided(self, verb, handler, connection, request, self.tick(now))
         return handler(self, connection, request, self.tick(now))

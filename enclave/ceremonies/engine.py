@@ -12,19 +12,20 @@ certificate, at any time, and repeat it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from enclave.ceremonies import messages as signed
 from enclave.ceremonies.facts import Facts, Member, statement_of
-from enclave.ceremonies.pending import ABORTED, COMMITTED, PREPARED, Entry, PendingTable, Record
+from enclave.ceremonies.pending import ABORTED, COMMITTED, PREPARED, UNRESOLVED_S, Entry, PendingTable, Record
 from enclave.ceremonies.proof import Proof
 from enclave.ceremonies.steps import Agreed, Outcome, Result, Steps, Work
 from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.identity import BootIdentity
 from enclave.keys import HeldKey, KeyTable
 from enclave.seal import SealedStore
+from enclave.tokens import key_resource
 from enclave.wire.attestation import Identity
 from enclave.wire.ceremonies import ABORT_ROUND, CeremonyMessage, CeremonyStanding
 from enclave.wire.message import encode
@@ -55,6 +56,8 @@ class _Attempt:
     public: bytes
     """What an auditor needs beside the messages to judge them."""
     expires_at: int
+    halts: frozenset[str]
+    """`key/version` of keys whose use pauses from the second round on."""
     times: dict[str, int] = field(default_factory=dict)
     sent: dict[int, CeremonyMessage] = field(default_factory=dict)
     heard: dict[int, list[CeremonyMessage]] = field(default_factory=dict)
@@ -73,6 +76,8 @@ class Ceremonies:
         self._live: dict[bytes, _Attempt] = {}
         self._sessions: set[bytes] = set()
         self._proofs: dict[bytes, Proof] = {}
+        self._halted: dict[str, bytes] = {}
+        """`key/version` -> session of the running reshare that has told its limits."""
 
     # --- rounds --------------------------------------------------------------------------------------
 
@@ -87,9 +92,25 @@ class Ceremonies:
         if len(self._live) >= LIVE_MAX:
             raise RefusedError(f"{LIVE_MAX} ceremonies are running", code="ceremony.busy", hint="retry shortly")
 
-    def start(self, facts: Facts, steps: Steps, names: Sequence[str], public: bytes, now: int) -> Work[CeremonyMessage]:
+    def start(
+        self,
+        facts: Facts,
+        steps: Steps,
+        names: Sequence[str],
+        public: bytes,
+        now: int,
+        *,
+        halts: Iterable[str] = (),
+    ) -> Work[CeremonyMessage]:
         """Round 1, after `check_startable`."""
-        attempt = _Attempt(facts=facts, steps=steps, names=tuple(names), public=public, expires_at=now + LIFETIME_S)
+        attempt = _Attempt(
+            facts=facts,
+            steps=steps,
+            names=tuple(names),
+            public=public,
+            expires_at=now + LIFETIME_S,
+            halts=frozenset(halts),
+        )
         self._sessions.add(facts.session)
         self._live[facts.session] = attempt
         try:
@@ -117,6 +138,7 @@ class Ceremonies:
             raise CallerError(f"expected round 2 to {attempt.steps.prepare_round}", code="ceremony.order")
         try:
             payloads = self._payloads(attempt, messages, number - 1, now)
+            self._halted.update(dict.fromkeys(attempt.halts, session))
             if number < attempt.steps.prepare_round:
                 work = attempt.steps.following(number, payloads)
                 return self._say(attempt, number, (yield from self._guarded(attempt, work)))
@@ -145,6 +167,8 @@ class Ceremonies:
         attempt = self._live.pop(session, None)
         if attempt is not None:
             attempt.ended = True
+            for name in attempt.halts:
+                self._halted.pop(name, None)
             if not attempt.busy:
                 attempt.steps.wipe()
 
@@ -231,14 +255,21 @@ class Ceremonies:
         return encode(found) if found is not None else b""
 
     def check_resolved(self, key: str, version: int, now: int) -> None:
-        """Raise RefusedError (`ceremony-unresolved`) for a key whose prepared ceremony nobody has resolved in time."""
+        """Raise RefusedError for a key that must not be used now.
+
+        `ceremony-unresolved`: nobody has resolved its prepared ceremony in time; `key.resharing`: its nonces and
+        budgets are on their way to other nodes.
+        """
+        name = key_resource(key, version)
         record = self.pending.holder(key, version)
-        if record is not None and record in self.pending.overdue(now):
+        if record is not None and now - record.prepared_at > UNRESOLVED_S:
             raise RefusedError(
                 "a ceremony of this key is prepared, and neither its commit nor its abort has come",
                 code="ceremony-unresolved",
                 hint="any gateway or operator can bring the certificate: `kms nodes list` shows who misses it",
             )
+        if name in self._halted or (record is not None and name in record.halts):
+            raise RefusedError("the key moves to other nodes", code="key.resharing", hint="retry in a moment")
 
     def wipe(self) -> None:
         """End every attempt: the node is stopping."""
@@ -268,6 +299,7 @@ class Ceremonies:
             message=message,
             entries=entries,
             extras=dict(outcome.extras),
+            halts=sorted(attempt.halts),
         )
         self.pending.prepare(record, outcome)
         self.end(facts.session)

@@ -7,7 +7,7 @@ goes; an interrupted commit is finished at the next start; no timer deletes anyt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -37,6 +37,9 @@ PREPARED, COMMITTED, ABORTED = "prepared", "committed", "aborted"
 
 RECORD, SHARES, DONE, REFUSED = "ceremony", "ceremony-shares", "ceremony-done", "ceremony-abort"
 """Kinds of rows: what waits, its shares, commit certificates that keys rest on, own aborts."""
+
+LIMITS = "limits"
+"""Kind of extras that are not rows of their own: an old holder's nonces and budgets."""
 
 KEYS_PER_STEP = 4
 """Keys switched to the new epoch before other requests get their turn: below a millisecond."""
@@ -77,6 +80,8 @@ class Record(Message, frozen=True):
     """Own prepare."""
     entries: list[Entry]
     extras: dict[str, bytes]
+    halts: list[str]
+    """`key/version` of the keys that are not used before the certificate comes."""
     certificate: list[CeremonyMessage] = []  # noqa: RUF012  msgspec copies defaults
 
 
@@ -92,19 +97,24 @@ class PendingTable:
     """Every prepared session of a node, mirrored in its store."""
 
     def __init__(self, store: SealedStore, keys: KeyTable) -> None:
-        """Load; commits that were interrupted are finished.  Raises StorageError."""
+        """Load what waits; `recover` finishes interrupted commits.  Raises StorageError."""
         self._store = store
         self._keys = keys
         self._records: dict[bytes, Record] = {}
+        self._adopt: Callable[[bytes], None] = lambda table: None  # noqa: ARG005
         for _, value in list(store.items(RECORD)):
             record = _decode(Record, value)
             self._records[record.session] = record
             if record.state == PREPARED:
                 self._reserve(record)
+
+    def recover(self, adopt: Callable[[bytes], None]) -> None:
+        """Finish commits that were interrupted; `adopt` takes the limits that come with a reshare."""
+        self._adopt = adopt
         for record in [record for record in self._records.values() if record.state == COMMITTED]:
             for _ in self._apply(record, record.activates_at):
                 pass
-            store.commit()
+            self._store.commit()
 
     def get(self, session: bytes) -> Record | None:
         """What waits of a session, if anything."""
@@ -223,7 +233,10 @@ class PendingTable:
             return  # another run of the same commit was quicker
         for kind_and_id, value in record.extras.items():
             kind, _, row = kind_and_id.partition("/")
-            self._store.put(kind, row, value)
+            if kind == LIMITS:
+                self._adopt(value)
+            else:
+                self._store.put(kind, row, value)
         self._release(record)
         self._supersede(record)
         self._erase(record)

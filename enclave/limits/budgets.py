@@ -24,6 +24,8 @@ COUNTERS_MAX = 100_000
 
 _MARK_BYTES = 64
 _TIME_BYTES = 8
+ROW_BYTES = 2 * _TIME_BYTES + _MARK_BYTES
+"""Size of a sealed mark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,22 @@ class Budgets:
     def counters(self, prefix: str) -> list[str]:
         """Names of the counters that begin with `prefix`."""
         return sorted(name for name in self._counters if name.startswith(prefix))
+
+    def rows(self, prefix: str) -> dict[str, bytes]:
+        """What is spent of the counters that begin with `prefix`, in the form marks are sealed in."""
+        found = {name: self._counters[name] for name in self.counters(prefix)}
+        return {name: _encode(counter.window, counter.spent) for name, counter in found.items()}
+
+    def adopt(self, rows: dict[str, bytes]) -> None:
+        """Take over what other holders spent, where it is more than this node knows of."""
+        for name, value in rows.items():
+            theirs, mine = _decode(value), self._counters.get(name)
+            if mine is not None and (mine.window.start, mine.spent) >= (theirs.window.start, theirs.spent):
+                continue
+            spent = theirs.spent
+            mark = max(spent, mine.mark) if mine is not None and mine.window == theirs.window else spent
+            self._counters[name] = _Counter(window=theirs.window, spent=spent, mark=mark)
+            self._store.put(KIND, name, _encode(theirs.window, mark))
 
     def _open(self, bills: Sequence[Bill], request_id: bytes) -> Iterator[Bill]:
         """Those of `bills` that this request has not paid."""

@@ -33,6 +33,16 @@ EVERY_CHAIN = 0
 
 _DIGEST_BYTES = 32
 _SEPARATOR = "|"
+_FLOOR_BYTES = 9
+
+
+def is_row(kind: str, row: str, value: bytes, accounts: frozenset[str]) -> bool:
+    """Whether a row of that kind has its form and belongs to one of the accounts (`key/version`)."""
+    parts, size = (3, 2 * _DIGEST_BYTES) if kind == ENTRY else (2, _FLOOR_BYTES)
+    name, *numbers = row.split(_SEPARATOR)
+    is_named = any(name == account or name.startswith(account + "/") for account in accounts)
+    digits = all(number.isascii() and number.isdecimal() and len(number) <= 20 for number in numbers)
+    return is_named and len(numbers) == parts - 1 and digits and len(value) == size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +146,35 @@ class NonceGuard:
             if len(nonces) > self._kept:
                 self._sum_up(use, nonces)
 
+    def rows(self, account: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """Every nonce and every floor of a key version and its children, as they are sealed."""
+        nonces, floors = {}, {}
+        for name in [name for name in self._nonces if name == account or name.startswith(account + "/")]:
+            for chain, used in self._nonces[name].items():
+                for nonce in used:
+                    row = _SEPARATOR.join((name, str(chain), str(nonce)))
+                    nonces[row] = self._store.get(ENTRY, row) or b""
+        for name in [name for name in self._floors if name == account or name.startswith(account + "/")]:
+            for chain, floor in self._floors[name].items():
+                floors[_SEPARATOR.join((name, str(chain)))] = floor.to_bytes(_FLOOR_BYTES, "big")
+        return nonces, floors
+
+    def adopt(self, nonces: dict[str, bytes], floors: dict[str, bytes]) -> None:
+        """Take over what other holders let through; a nonce this node knows stays as it knows it."""
+        for row, value in nonces.items():
+            account, chain, nonce = _numbers(row, 3)
+            known = self._nonces.setdefault(account, {}).setdefault(chain, [])
+            if nonce not in known:
+                self._store.put(ENTRY, row, value)
+                bisect.insort(known, nonce)
+                self._entries += 1
+        for row, value in floors.items():
+            account, chain, _ = _numbers(row, 2)
+            held = self._floors.setdefault(account, {})
+            if int.from_bytes(value, "big") > held.get(chain, 0):
+                held[chain] = int.from_bytes(value, "big")
+                self._store.put(FLOOR, row, value)
+
     def _held(self, use: Use, chain: int) -> bytes | None:
         return self._store.get(ENTRY, replace(use, chain=chain).row)
 
@@ -147,7 +186,8 @@ class NonceGuard:
     def _sum_up(self, use: Use, nonces: list[int]) -> None:
         lowest = nonces.pop(0)
         self._floors.setdefault(use.account, {})[use.chain] = lowest + 1
-        self._store.put(FLOOR, _SEPARATOR.join((use.account, str(use.chain))), (lowest + 1).to_bytes(9, "big"))
+        row = _SEPARATOR.join((use.account, str(use.chain)))
+        self._store.put(FLOOR, row, (lowest + 1).to_bytes(_FLOOR_BYTES, "big"))
         self._store.delete(ENTRY, replace(use, nonce=lowest).row)
         self._entries -= 1
 

@@ -15,6 +15,7 @@ from enclave.threshold import ceremony_kem, shamir, vss
 from enclave.threshold.ceremony import StrictRounds
 from enclave.threshold.dealing import Announcement
 from enclave.threshold.dkg import KeyShare
+from enclave.threshold.post import Post
 from enclave.threshold.repair_messages import Contribution, Parts, Terms, echo_of, read_announcements, read_parts
 from enclave.wire.message import encode
 
@@ -22,12 +23,16 @@ from enclave.wire.message import encode
 class Helper:
     """One holder that helps; its share stays its own."""
 
-    def __init__(self, terms: Terms, *, index: int, share: Secret) -> None:
+    def __init__(self, terms: Terms, *, index: int, share: Secret, post: Post | None = None) -> None:
+        """`post` is the participant's in a batch, whose round 1 is over; its owner wipes it."""
         if index not in terms.helpers.slots:
             raise CallerError("this holder is not among the helpers", code="ceremony.participants")
         self._terms, self._index, self._share = terms, index, share
         self._rounds = StrictRounds()
-        self._key = ceremony_kem.CeremonyKey()
+        self._post = post
+        if post is not None:
+            self._rounds.done(1)
+        self._key = ceremony_kem.CeremonyKey() if post is None else None
         self._keys: dict[int, bytes] = {}
         self._echo = b""
         self._parts = b""
@@ -36,6 +41,7 @@ class Helper:
         """Announce the ceremony key."""
         self._rounds.enter(1)
         self._rounds.done(1)
+        assert self._key is not None
         return encode(Announcement(self._key.public))
 
     def round2(self, announcements: Mapping[int, bytes]) -> bytes:
@@ -45,13 +51,14 @@ class Helper:
         parts: dict[int, Secret] = {}
         try:
             self._keys = read_announcements(terms, announcements)
-            self._check_own("announcement", self._keys[self._index], self._key.public)
+            if self._key is not None:
+                self._check_own("announcement", self._keys[self._index], self._key.public)
             self._echo = echo_of(terms, announcements)
             self._split(parts)
             points = {j: group.base_mult(part) for j, part in parts.items()}
             sealed = {j: self._seal(j, part, self._echo, 2) for j, part in parts.items()}
         except BaseException:
-            self._key.wipe()
+            _forget(self._key)
             raise
         finally:
             for part in parts.values():
@@ -70,12 +77,13 @@ class Helper:
             messages = read_parts(terms, self._echo, payloads)
             for sender, m in messages.items():
                 associated = terms.associated(self._echo, sender, self._index, 2)
-                parts.append(_open(terms, self._key, sender, m.sealed[self._index], associated, m.points[self._index]))
+                sealed, point = m.sealed[self._index], m.points[self._index]
+                parts.append(_open(terms, self._post or self._key, sender, sealed, associated, point))
             with shamir.add_all(group, parts) as total:
                 echo = terms.helpers.digest("repair-parts", payloads)
                 to_target = self._seal(terms.target, total, echo, 3)
         finally:
-            self._key.wipe()
+            _forget(self._key)
             for part in parts:
                 part.wipe()
         self._rounds.done(3)
@@ -98,6 +106,8 @@ class Helper:
 
     def _seal(self, receiver: int, secret: Secret, echo: bytes, number: int) -> bytes:
         associated = self._terms.associated(echo, self._index, receiver, number)
+        if self._post is not None:
+            return self._post.seal(self._terms.members.slots[receiver], secret, associated)
         try:
             return ceremony_kem.seal(self._keys[receiver], secret, associated)
         except CallerError:
@@ -107,12 +117,15 @@ class Helper:
 class Target:
     """The holder whose share is rebuilt."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, post: Post | None = None) -> None:
+        """`post` is the participant's in a batch; its owner wipes it."""
         self._terms = terms
-        self._key = ceremony_kem.CeremonyKey()
+        self._post = post
+        self._key = ceremony_kem.CeremonyKey() if post is None else None
 
     def round1(self) -> bytes:
         """Announce the ceremony key."""
+        assert self._key is not None
         return encode(Announcement(self._key.public))
 
     def finish(
@@ -124,7 +137,7 @@ class Target:
         """
         terms, group = self._terms, self._terms.helpers.group
         keys = read_announcements(terms, announcements)
-        if keys[terms.target] != self._key.public:
+        if self._key is not None and keys[terms.target] != self._key.public:
             raise AbortError("own announcement was altered on the way", code="ceremony.equivocation")
         messages = read_parts(terms, echo_of(terms, announcements), parts)
         echo = terms.helpers.digest("repair-parts", parts)
@@ -137,10 +150,10 @@ class Target:
                     raise AbortError("helpers saw different parts", code="ceremony.equivocation")
                 expected = group.point_add(*(m.points[j] for m in messages.values()))
                 associated = terms.associated(echo, j, terms.target, 3)
-                sums.append(_open(terms, self._key, j, message.sealed, associated, expected))
+                sums.append(_open(terms, self._post or self._key, j, message.sealed, associated, expected))
             secret = shamir.add_all(group, sums)
         finally:
-            self._key.wipe()
+            _forget(self._key)
             for value in sums:
                 value.wipe()
         members = terms.members.indices
@@ -157,12 +170,26 @@ class Target:
         )
 
 
+def _forget(key: ceremony_kem.CeremonyKey | None) -> None:
+    if key is not None:
+        key.wipe()
+
+
 def _open(
-    terms: Terms, key: ceremony_kem.CeremonyKey, sender: int, sealed: bytes, associated: bytes, expected: bytes
+    terms: Terms,
+    key: Post | ceremony_kem.CeremonyKey | None,
+    sender: int,
+    sealed: bytes,
+    associated: bytes,
+    expected: bytes,
 ) -> Secret:
     group, slot = terms.helpers.group, terms.helpers.slots[sender]
     try:
-        part = ceremony_kem.open_scalar(group, key, sealed, associated)
+        if isinstance(key, Post):
+            part = key.open_scalar(group, slot, sealed, associated)
+        else:
+            assert key is not None
+            part = ceremony_kem.open_scalar(group, key, sealed, associated)
     except CallerError:
         raise PeerError("sealed part does not open to a scalar", culprits=[slot], code="share.unreadable") from None
     if group.base_mult(part) != expected:

@@ -39,6 +39,8 @@ class Terms:
     target: int
     target_slot: str
     commitments: tuple[bytes, ...]
+    heard: bytes | None = None
+    """In a batch of keys: hash of the announcements, which were checked once for all of them; else None."""
 
     @property
     def members(self) -> Ceremony:
@@ -74,6 +76,7 @@ def repair_terms(
     target_slot: str,
     commitments: Sequence[bytes],
     context: bytes,
+    heard: bytes | None = None,
 ) -> Terms:
     """The public terms; `context` names key and epoch.  Raises CallerError unless T helpers and another target."""
     if len(helpers) != len(commitments) or target in helpers:
@@ -82,7 +85,7 @@ def repair_terms(
     ceremony = Ceremony(
         protocol="repair", group=group, session=session, slots=helpers, threshold=len(commitments), context=bound
     )
-    terms = Terms(helpers=ceremony, target=target, target_slot=target_slot, commitments=tuple(commitments))
+    terms = Terms(helpers=ceremony, target=target, target_slot=target_slot, commitments=tuple(commitments), heard=heard)
     shamir.check_indices(terms.members.slots)
     return terms
 
@@ -110,7 +113,9 @@ def read_parts(terms: Terms, echo: bytes, payloads: Mapping[int, bytes]) -> dict
 
 
 def read_announcements(terms: Terms, payloads: Mapping[int, bytes]) -> dict[int, bytes]:
-    """The ceremony keys of helpers and target; raises PeerError (`ceremony.malformed`), AbortError."""
+    """The ceremony keys of helpers and target, none in a batch; raises PeerError (`ceremony.malformed`), AbortError."""
+    if terms.heard is not None:
+        return {}
     members = terms.members
     members.check_complete(payloads)
     keys = {}
@@ -125,9 +130,8 @@ def read_announcements(terms: Terms, payloads: Mapping[int, bytes]) -> dict[int,
 
 def echo_of(terms: Terms, announcements: Mapping[int, bytes]) -> bytes:
     """Hash over all announcements."""
-    return hashlib.sha256(
-        tagged("repair-echo", terms.helpers.binding, terms.members.digest("announcements", announcements))
-    ).digest()
+    heard = terms.heard or terms.members.digest("announcements", announcements)
+    return hashlib.sha256(tagged("repair-echo", terms.helpers.binding, heard)).digest()
 
 
 def _sum(group: Group, points: list[bytes]) -> bytes | None:

@@ -15,6 +15,7 @@ from enclave.threshold import shamir, vss
 from enclave.threshold.ceremony import Ceremony
 from enclave.threshold.dealing import Receiver, Terms, deal, read_announcements, read_dealings
 from enclave.threshold.dkg import KeyShare
+from enclave.threshold.post import Post
 from enclave.wire.message import tagged
 
 
@@ -27,6 +28,7 @@ def reshare_terms(
     threshold: int,
     commitments: Sequence[bytes],
     context: bytes,
+    heard: bytes | None = None,
 ) -> Terms:
     """The public terms: at least T old holders by old index, all new holders by new index, the new threshold.
 
@@ -57,17 +59,19 @@ def reshare_terms(
         )
         for i in old.indices
     }
-    return Terms(dealers=old, receivers=new, constants=constants)
+    return Terms(dealers=old, receivers=new, constants=constants, heard=heard)
 
 
-def deal_share(terms: Terms, *, index: int, share: Secret, announcements: Mapping[int, bytes]) -> bytes:
+def deal_share(
+    terms: Terms, *, index: int, share: Secret, announcements: Mapping[int, bytes], post: Post | None = None
+) -> bytes:
     """An old holder's payload: its weighted share, dealt to the new committee.  Raises PeerError, AbortError."""
     group = terms.dealers.group
     with (
         group.mul_public(share, shamir.lagrange(terms.dealers.indices, index, group.order)) as weighted,
         shamir.Polynomial.random(group, terms.receivers.threshold, constant=weighted) as polynomial,
     ):
-        return deal(terms, index, polynomial, announcements)
+        return deal(terms, index, polynomial, announcements, post)
 
 
 def verify_reshare(
@@ -88,11 +92,11 @@ def verify_reshare(
 class NewHolder:
     """One member of the new committee in one reshare."""
 
-    def __init__(self, terms: Terms, *, index: int, public_key: bytes) -> None:
+    def __init__(self, terms: Terms, *, index: int, public_key: bytes, post: Post | None = None) -> None:
         if index not in terms.receivers.slots:
             raise CallerError("this holder is not among the receivers", code="ceremony.participants")
         self._terms, self._index, self._public_key = terms, index, public_key
-        self._receiver = Receiver(terms, index)
+        self._receiver = Receiver(terms, index, post)
 
     def announce(self) -> bytes:
         """The ceremony key."""

@@ -7,12 +7,14 @@ import msgspec
 from enclave.wire.message import Message, tagged
 
 
-class PartialRequest(Message, frozen=True):
+class PartialRequest(Message, frozen=True, omit_defaults=True):
     """Ask for a partial decryption."""
 
     token: str
     body: bytes
     signers: list[str]
+    epoch: int = 0
+    """Of the key shares to use; 0 for those the node has."""
 
 
 class PartialReply(Message, frozen=True):
@@ -37,13 +39,15 @@ class SealedRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     sealed: bytes
 
 
-class OpenRequest(Message, frozen=True):
+class OpenRequest(Message, frozen=True, omit_defaults=True):
     """Ask the node that the request names to open a ciphertext inside its enclave."""
 
     token: str
     body: bytes
     signers: list[str]
     rows: list[SealedRow]
+    epoch: int = 0
+    """Of the key shares to use; 0 for those the node has."""
 
 
 class OpenReply(Message, frozen=True):

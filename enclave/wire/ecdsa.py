@@ -5,13 +5,15 @@ from __future__ import annotations
 from enclave.wire.message import Message, tagged
 
 
-class EcdsaStart(Message, frozen=True):
+class EcdsaStart(Message, frozen=True, omit_defaults=True):
     """Round 1 of threshold ECDSA: the request, exactly 2T - 1 signers, and which attempt of this request it is."""
 
     token: str
     body: bytes
     signers: list[str]
     attempt: int
+    epoch: int = 0
+    """Of the key shares to use; 0 for those the node has."""
 
 
 class EcdsaMessage(Message, frozen=True):

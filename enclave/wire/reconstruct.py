@@ -5,13 +5,15 @@ from __future__ import annotations
 from enclave.wire.message import Message
 
 
-class ReleaseRequest(Message, frozen=True):
+class ReleaseRequest(Message, frozen=True, omit_defaults=True):
     """Ask for this node's share sealed to the assembler."""
 
     token: str
     body: bytes
     signers: list[str]
     assembler: str
+    epoch: int = 0
+    """Of the key shares to use; 0 for those the node has."""
 
 
 class SealedShare(Message, frozen=True):
@@ -23,13 +25,15 @@ class SealedShare(Message, frozen=True):
     ciphertext: bytes
 
 
-class AssembleRequest(Message, frozen=True):
+class AssembleRequest(Message, frozen=True, omit_defaults=True):
     """Ask the assembler to combine sealed shares and sign once."""
 
     token: str
     body: bytes
     signers: list[str]
     shares: list[SealedShare]
+    epoch: int = 0
+    """Of the key shares to use; 0 for those the node has."""
 
 
 class AssembleReply(Message, frozen=True):

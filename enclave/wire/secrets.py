@@ -28,13 +28,15 @@ class SecretNonce(Message, frozen=True):
     signature: bytes
 
 
-class SecretRelease(Message, frozen=True):
+class SecretRelease(Message, frozen=True, omit_defaults=True):
     """Ask for this node's share, sealed to the workload whose evidence is in the body."""
 
     token: str
     body: bytes
     wrapped: bool = False
     """Whether the wrapped secret is wanted as well: one node's is enough."""
+    epoch: int = 0
+    """Of the key shares to use; 0 for those the node has."""
 
 
 class ReleasedShare(Message, frozen=True):

@@ -36,13 +36,15 @@ class Signer(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     binding: bytes
 
 
-class SignRequest(Message, frozen=True):
+class SignRequest(Message, frozen=True, omit_defaults=True):
     """Ask for a FROST signature share."""
 
     token: str
     body: bytes
     nonce: bytes
     signers: list[Signer]
+    epoch: int = 0
+    """Of the key shares to use; 0 for those the node has."""
 
 
 class SignReply(Message, frozen=True):
@@ -52,7 +54,7 @@ class SignReply(Message, frozen=True):
     group_commitment: bytes
 
 
-class SchnorrSignRequest(Message, frozen=True):
+class SchnorrSignRequest(Message, frozen=True, omit_defaults=True):
     """Ask for a BIP-340 signature share; `aggregate_nonce` is the sum of all signers' commitments (66 bytes)."""
 
     token: str
@@ -60,6 +62,8 @@ class SchnorrSignRequest(Message, frozen=True):
     nonce: bytes
     signers: list[str]
     aggregate_nonce: bytes
+    epoch: int = 0
+    """Of the key shares to use; 0 for those the node has."""
 
 
 class SchnorrSignReply(Message, frozen=True):

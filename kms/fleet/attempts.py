@@ -52,6 +52,9 @@ OWN_STATE_EXACT = USED_UP | {
     "key.unknown",
     "policy.unknown",
     "request.busy",
+    "key.epoch",
+    "key.resharing",
+    "ceremony-unresolved",
 }
 
 

@@ -137,7 +137,7 @@ async def _ask(
     except UnavailableError as error:
         raise trouble.exhausted(error) from None
     slots = key.in_order(chosen)
-    request = PartialRequest(token=token, body=body, signers=slots)
+    request = PartialRequest(token=token, body=body, signers=slots, epoch=key.certificate.epoch)
     replies = await asyncio.gather(
         *(fleet.links[slot].call("partial", request, timeout_s=PARTIAL_TIMEOUT_S) for slot in slots),
         return_exceptions=True,

@@ -101,7 +101,13 @@ class _Run:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ATTEMPT_TIMEOUT_S
         await asyncio.gather(*(self._relay.ensure_channels(slots, receiver) for receiver in slots))
-        request: Message = EcdsaStart(token=self._token, body=self._body, signers=slots, attempt=number)
+        request: Message = EcdsaStart(
+            token=self._token,
+            body=self._body,
+            signers=slots,
+            attempt=number,
+            epoch=self._key.certificate.epoch,
+        )
         session = b""
         for step in (1, 2, 3, 4):
             verb = "ecdsa-start" if step == 1 else "ecdsa-round"

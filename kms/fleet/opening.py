@@ -45,7 +45,7 @@ async def open_inside(
         again = None
         senders = [slot for slot in slots if slot != opener]
         await relay.ensure_channels(senders, opener)
-        request = PartialRequest(token=token, body=body, signers=slots)
+        request = PartialRequest(token=token, body=body, signers=slots, epoch=key.certificate.epoch)
         replies: list[object] = await asyncio.gather(
             *(fleet.links[slot].call("partial", request, timeout_s=ROW_TIMEOUT_S) for slot in senders),
             return_exceptions=True,
@@ -61,7 +61,8 @@ async def open_inside(
         rows = [
             SealedRow(slot, answer.row or b"") for slot, answer in answers.items() if isinstance(answer, PartialReply)
         ]
-        made = await _open(fleet, opener, OpenRequest(token=token, body=body, signers=slots, rows=rows))
+        request_open = OpenRequest(token=token, body=body, signers=slots, rows=rows, epoch=key.certificate.epoch)
+        made = await _open(fleet, opener, request_open)
         if isinstance(made, OpenReply):
             return made, slots
         if isinstance(made, NodeRefusal):

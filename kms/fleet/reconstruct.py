@@ -123,7 +123,13 @@ class _Run:
         shares = await self._release(team)
         if shares is None:
             return None
-        request = AssembleRequest(token=self._token, body=self._body, signers=team.slots, shares=shares)
+        request = AssembleRequest(
+            token=self._token,
+            body=self._body,
+            signers=team.slots,
+            shares=shares,
+            epoch=self._key.certificate.epoch,
+        )
         answer = await _outcome(
             self._fleet.links[team.assembler].call("assemble", request, timeout_s=RELEASE_TIMEOUT_S)
         )
@@ -135,7 +141,13 @@ class _Run:
 
     async def _release(self, team: _Team) -> list[SealedShare] | None:
         """Step 3: every sender's sealed share, or None."""
-        request = ReleaseRequest(token=self._token, body=self._body, signers=team.slots, assembler=team.assembler)
+        request = ReleaseRequest(
+            token=self._token,
+            body=self._body,
+            signers=team.slots,
+            assembler=team.assembler,
+            epoch=self._key.certificate.epoch,
+        )
         replies = await asyncio.gather(
             *(self._fleet.links[slot].call("release", request, timeout_s=RELEASE_TIMEOUT_S) for slot in team.senders),
             return_exceptions=True,

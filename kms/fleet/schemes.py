@@ -62,7 +62,16 @@ class Ed25519:
     def requests(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> list[Message]:
         """Each signer's own nonce, and everybody's commitments."""
         signers = [Signer(slot, nonce.hiding, nonce.binding) for slot, nonce in zip(slots, nonces, strict=True)]
-        return [SignRequest(token=self._token, body=self._body, nonce=nonce.nonce, signers=signers) for nonce in nonces]
+        return [
+            SignRequest(
+                token=self._token,
+                body=self._body,
+                nonce=nonce.nonce,
+                signers=signers,
+                epoch=self._key.certificate.epoch,
+            )
+            for nonce in nonces
+        ]
 
     def check(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> None:
         """Here and not in `requests`: two subgroup checks per signer would double the cost of a signature."""
@@ -110,7 +119,12 @@ class Bip340:
         total = aggregate_nonces(self._public(slots, nonces))
         return [
             SchnorrSignRequest(
-                token=self._token, body=self._body, nonce=nonce.nonce, signers=list(slots), aggregate_nonce=total
+                token=self._token,
+                body=self._body,
+                nonce=nonce.nonce,
+                signers=list(slots),
+                aggregate_nonce=total,
+                epoch=self._key.certificate.epoch,
             )
             for nonce in nonces
         ]

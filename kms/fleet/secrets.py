@@ -69,7 +69,7 @@ async def release(fleet: Fleet, key: Key, slots: Sequence[str], *, token: str, b
 
     Raises NodeRefusal, RefusedError (`release.evidence`), UnavailableError.
     """
-    request = SecretRelease(token=token, body=body, wrapped=True)
+    request = SecretRelease(token=token, body=body, wrapped=True, epoch=key.certificate.epoch)
     answers = await _ask(fleet, [slot for slot in slots if slot in key.index], "secret-release", request)
     replies = {slot: answer for slot, answer in answers.items() if isinstance(answer, ReleasedShare)}
     needed = key.certificate.shares_needed
