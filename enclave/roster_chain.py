@@ -61,8 +61,8 @@ def envelopes_of(data: bytes) -> list[bytes]:
     if not isinstance(value, dict) or "rosters" not in value:
         return [canonical_json(Envelope.parse(data).to_json())]
     rosters: Any = value["rosters"]
-    if set(value) != {"rosters"} or not isinstance(rosters, list) or not 1 <= len(rosters) <= ROSTERS_MAX:
-        raise DocumentError(f"expected 1 to {ROSTERS_MAX} rosters", code="roster.malformed")
+    if set(value) != {"rosters"} or not isinstance(rosters, list) or len(rosters) > ROSTERS_MAX:
+        raise DocumentError(f"expected at most {ROSTERS_MAX} rosters", code="roster.malformed")
     return [canonical_json(Envelope.parse(item).to_json()) for item in rosters]
 
 

@@ -106,7 +106,7 @@ async def _look(
     url: str, trust: TrustAnchors, credentials: Credentials | None, checks: list[StatementCheck]
 ) -> ClusterAudit:
     async with Client.connect(url=url, trust=trust, credentials=credentials) as client, Transport(url) as transport:
-        return await audit_cluster(client, transport, list_keys=credentials is not None, checks=checks)
+        return await audit_cluster(client, list_keys=credentials is not None, checks=checks)
 
 
 def _write(path: Path, audit: ClusterAudit, release: str | None) -> None:

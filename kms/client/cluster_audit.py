@@ -23,8 +23,7 @@ from enclave.roster import OperatorEntry, Role, Roster
 from kms.client.certified import CertifiedKey
 from kms.client.client import Client
 from kms.client.errors import VerificationError
-from kms.client.transport import Transport
-from kms.client.verification import ClusterView, NodeCheck, read_roster
+from kms.client.verification import ClusterView, NodeCheck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +65,7 @@ class ClusterAudit:
         return Result.INDETERMINATE if Result.INDETERMINATE in results else Result.TRUSTED
 
 
-async def audit_cluster(
-    client: Client, transport: Transport, *, list_keys: bool, checks: Sequence[StatementCheck] = ()
-) -> ClusterAudit:
+async def audit_cluster(client: Client, *, list_keys: bool, checks: Sequence[StatementCheck] = ()) -> ClusterAudit:
     """Look at the cluster once; `list_keys` needs a client with credentials, `checks` are further steps
     for every node, e.g. a release manifest.
 
@@ -87,7 +84,7 @@ async def audit_cluster(
             error = refused
     return ClusterAudit(
         view=view,
-        signed_by=await _signers(client, transport, view.roster),
+        signed_by=_signers(client, view.roster),
         nodes=tuple(_node(check, view, checks) for check in view.nodes.values()),
         keys=tuple(keys) if keys is not None else None,
         keys_error=error,
@@ -168,9 +165,10 @@ def _common(certified: CertifiedKey, view: ClusterView) -> CodedError | None:
     return None
 
 
-async def _signers(client: Client, transport: Transport, roster: Roster) -> tuple[OperatorEntry, ...]:
-    offered = await transport.send("GET", "/v1/roster")
-    if read_roster(offered, client.trust).digest != roster.digest:
+def _signers(client: Client, roster: Roster) -> tuple[OperatorEntry, ...]:
+    followed = client.trust.followed
+    offered = followed.envelopes[-1]
+    if followed.rosters[-1].digest != roster.digest:
         raise VerificationError(
             "the roster changed while the cluster was looked at", code="verify.roster", hint="look again"
         )

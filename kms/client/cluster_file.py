@@ -15,7 +15,11 @@ from attestation.canonical import parse_json
 from attestation.envelope import b64url_decode
 from attestation.errors import DocumentError
 from kms.client.errors import ConfigurationError
+from kms.client.rosters import FollowedChain
 from kms.client.trust import TrustAnchors
+
+FOLLOWED_SUFFIX = ".rosters.json"
+"""Beside the cluster file, clients keep the roster versions they verified, so that nobody shows them older ones."""
 
 _KNOWN = frozenset({"url", "cluster_id", "roster", "simulated_roots", "operator", "defaults"})
 
@@ -63,7 +67,12 @@ class ClusterFile:
         return cls(
             path=path,
             url=_string(path, value["url"]),
-            trust=TrustAnchors(cluster_id=cluster_id, simulated_roots=roots, roster=_bytes(roster)),
+            trust=TrustAnchors(
+                cluster_id=cluster_id,
+                simulated_roots=roots,
+                roster=_bytes(roster),
+                followed=FollowedChain(path=path.with_suffix(FOLLOWED_SUFFIX)),
+            ),
             operator=_string(path, operator["id"]) if "id" in operator else None,
             operator_key=_path(path, operator.get("key")),
             default_policy=_string(path, defaults["policy"]) if "policy" in defaults else None,

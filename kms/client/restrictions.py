@@ -23,17 +23,18 @@ from enclave.key_specs import Usage
 from enclave.presentation import PeerStanding, check_presentation, verifier_for
 from enclave.restrictions import CredentialRevocation, Freeze, Scope
 from enclave.roster import Roster
+from enclave.roster_chain import judged_by
 from enclave.wire.attestation import Presentation
 from enclave.wire.documents import acknowledgement_bytes
 from kms.client.caller import Caller
 from kms.client.credentials import AgentCredentials, OperatorCredentials
 from kms.client.direct import Judge, NodeWord, deliver
 from kms.client.documents import Documents, next_sequence
-from kms.client.errors import ConfigurationError, UnavailableError
+from kms.client.errors import UnavailableError
 from kms.client.keys import Keys
 from kms.client.transport import Transport
 from kms.client.trust import TrustAnchors
-from kms.client.verification import fetch_roster, member, read_roster, verify_cluster
+from kms.client.verification import fetch_roster, held_rosters, member, verify_cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,12 +185,7 @@ class Restrictions:
         try:
             return await fetch_roster(self._transport, self._trust)
         except UnavailableError:
-            if self._trust.roster is None:
-                raise
-        roster = read_roster(self._trust.roster, self._trust)
-        if roster.cluster_id != self._trust.cluster_id:
-            raise ConfigurationError("the cluster file holds another cluster's roster", code="client.cluster-file")
-        return roster
+            return held_rosters(self._trust)[-1]
 
     async def _relay(self, document: Document, envelope: bytes) -> dict[str, bytes]:
         """Slot -> signature of the acknowledgements that came back through the gateway; empty if it does not help."""
@@ -217,7 +213,7 @@ class Restrictions:
         def judge(presentation: Presentation, nonce: bytes) -> PeerStanding:
             return check_presentation(
                 presentation,
-                roster=roster,
+                roster=judged_by(self._trust.followed.rosters, presentation.identity.roster_digest),
                 own_nonce=nonce,
                 verifier=verifier,
                 collateral=collateral,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kms.client.errors import ConfigurationError
+from kms.client.rosters import FollowedChain
 
 CLUSTER_ID_BYTES = 32
 
@@ -18,7 +19,9 @@ class TrustAnchors:
     simulated_roots: tuple[bytes, ...] = ()
     """DER certificates of a development cluster's simulated roots; none accepts vendors' roots only."""
     roster: bytes | None = None
-    """A roster envelope the client already holds: the start of the signed chain to a newer one."""
+    """The first roster, or the chain from it, that the client already holds."""
+    followed: FollowedChain = field(default_factory=FollowedChain, repr=False, compare=False)
+    """What was verified since; clients that share anchors share it."""
 
     def __post_init__(self) -> None:
         if len(self.cluster_id) != CLUSTER_ID_BYTES:

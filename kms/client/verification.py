@@ -1,7 +1,7 @@
 """Verify a cluster from here: roster, collateral, registry snapshot, and fresh evidence of every node.
 
 Steps (specs/client-verification.md):
- 1. roster      its id is the pinned cluster id; its operators' quorum signed it
+ 1. rosters     the first one's digest is the pinned cluster id; each later one is the successor both quorums signed
  2. environment simulated roots count only if the client pinned the very same ones
  3. collateral  read as offered; the verifier checks its signatures and dates
  4. registry    the members' quorum signed it, it is fresh, and it is not older than one seen before
@@ -20,12 +20,13 @@ from typing import Any
 from urllib.parse import quote
 
 from attestation.collateral import Collateral
-from attestation.envelope import Envelope, b64url, b64url_decode
+from attestation.envelope import b64url, b64url_decode
 from attestation.errors import CodedError, DocumentError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from enclave.diversity import NodeFacts
 from enclave.presentation import PeerStanding, check_presentation, verifier_for
 from enclave.roster import Roster
+from enclave.roster_chain import judged_by
 from enclave.wire.attestation import Presentation
 from enclave.wire.message import decode_as
 from kms.client.errors import UnavailableError, VerificationError
@@ -62,6 +63,16 @@ class ClusterView:
     """Unix seconds."""
     collateral: Collateral = field(default_factory=Collateral)
     """What the evidence was judged with."""
+    rosters: tuple[Roster, ...] = ()
+    """Every roster version verified, oldest first; `roster` is the last."""
+
+    def version_at(self, slot: str) -> int | None:
+        """The roster version in force at a verified node, by its evidence; None for any other."""
+        standing = self.nodes[slot].standing
+        if standing is None:
+            return None
+        named = standing.identity.roster_digest
+        return next((roster.version for roster in self.rosters if roster.digest == named), None)
 
     @property
     def identities(self) -> dict[str, bytes]:
@@ -85,7 +96,8 @@ async def verify_cluster(
     transport: Transport, trust: TrustAnchors, *, now: int, seen: RegistrySnapshot | None = None
 ) -> ClusterView:
     """Run the five steps; raises VerificationError for steps 1 to 4, UnavailableError if nobody answers."""
-    roster = await fetch_roster(transport, trust)
+    rosters = await fetch_rosters(transport, trust)
+    roster = rosters[-1]
     collateral = await _fetch_collateral(transport)
     snapshot = await _fetch_snapshot(transport, roster, now=now, seen=seen)
     verifier = verifier_for(roster)
@@ -97,7 +109,7 @@ async def verify_cluster(
             presentation = await _fetch_presentation(transport, slot, nonce)
             standing = check_presentation(
                 presentation,
-                roster=roster,
+                roster=judged_by(rosters, presentation.identity.roster_digest),
                 own_nonce=nonce,
                 verifier=verifier,
                 collateral=collateral,
@@ -113,6 +125,7 @@ async def verify_cluster(
     checks = await asyncio.gather(*(check(slot.slot) for slot in roster.slots))
     return ClusterView(
         roster=roster,
+        rosters=rosters,
         nodes={item.slot: item for item in checks},
         snapshot=snapshot,
         checked_at=now,
@@ -120,41 +133,38 @@ async def verify_cluster(
     )
 
 
+async def fetch_rosters(transport: Transport, trust: TrustAnchors) -> tuple[Roster, ...]:
+    """Steps 1 and 2: every verified version, oldest first.
+
+    Raises VerificationError (`verify.roster`, `verify.cluster`, `verify.simulated-root`), ConfigurationError.
+    """
+    trust.followed.begin(trust.cluster_id, trust.roster)
+    await trust.followed.follow(transport, trust.cluster_id)
+    return check_roots(trust.followed.rosters, trust)
+
+
 async def fetch_roster(transport: Transport, trust: TrustAnchors) -> Roster:
-    """Steps 1 and 2; raises VerificationError (`verify.roster`, `verify.cluster`, `verify.simulated-root`)."""
-    roster = read_roster(await transport.send("GET", "/v1/roster"), trust)
-    if roster.cluster_id != trust.cluster_id:
-        raise VerificationError(
-            f"expected cluster {trust.cluster_id.hex()[:16]}, found {roster.cluster_id.hex()[:16]}",
-            code="verify.cluster",
-            hint="the URL belongs to another cluster, or the cluster was made anew",
-        )
-    if roster.simulated_roots != trust.simulated_roots:
+    """The newest of `fetch_rosters`."""
+    return (await fetch_rosters(transport, trust))[-1]
+
+
+def held_rosters(trust: TrustAnchors) -> tuple[Roster, ...]:
+    """What is known without a gateway; raises ConfigurationError, and UnavailableError if that is nothing."""
+    trust.followed.begin(trust.cluster_id, trust.roster)
+    if not trust.followed.rosters:
+        raise UnavailableError("no gateway answers and no roster is held", code="unavailable.connection")
+    return check_roots(trust.followed.rosters, trust)
+
+
+def check_roots(rosters: tuple[Roster, ...], trust: TrustAnchors) -> tuple[Roster, ...]:
+    """Step 2; raises VerificationError (`verify.simulated-root`)."""
+    if rosters[-1].simulated_roots != trust.simulated_roots:
         raise VerificationError(
             "the roster's simulated roots are not those this client pinned",
             code="verify.simulated-root",
             hint="development clusters are trusted through their own cluster file only",
         )
-    return roster
-
-
-def read_roster(offered: bytes, trust: TrustAnchors) -> Roster:
-    """The offered roster, if it is the known one, the first one, or the signed successor of the known one.
-
-    Raises VerificationError (`verify.roster`).
-    """
-    try:
-        if trust.roster is None:
-            return Roster.parse(offered)
-        known = Roster.parse(trust.roster)
-        same = Envelope.parse(offered).value().get("version") == known.version
-        return Roster.parse(offered, previous=None if same else known)
-    except CodedError as error:
-        raise VerificationError(
-            f"roster: {error.detail}",
-            code="verify.roster",
-            hint="ask the operator for the current cluster file" if error.code == "roster.chain" else error.hint,
-        ) from None
+    return rosters
 
 
 async def _fetch_collateral(transport: Transport) -> Collateral:
