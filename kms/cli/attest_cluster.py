@@ -22,7 +22,6 @@ from kms.client import Client, OperatorCredentials
 from kms.client.cluster_audit import ClusterAudit, audit_cluster
 from kms.client.cluster_file import ClusterFile
 from kms.client.credentials import AgentCredentials, Credentials
-from kms.client.transport import Transport
 from kms.client.trust import TrustAnchors
 
 EXIT_CODES = {Result.TRUSTED: 0, Result.UNTRUSTED: 1, Result.INDETERMINATE: 3}
@@ -105,7 +104,7 @@ def _credentials(file: ClusterFile | None, operator_key: Path | None, agent_key:
 async def _look(
     url: str, trust: TrustAnchors, credentials: Credentials | None, checks: list[StatementCheck]
 ) -> ClusterAudit:
-    async with Client.connect(url=url, trust=trust, credentials=credentials) as client, Transport(url) as transport:
+    async with Client.connect(url=url, trust=trust, credentials=credentials) as client:
         return await audit_cluster(client, list_keys=credentials is not None, checks=checks)
 
 

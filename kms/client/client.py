@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from enclave.roster import Roster
 from kms.client.agents import Agents
+from kms.client.approvers import Approvers
 from kms.client.attestor import Attestor
 from kms.client.audit import Audit
 from kms.client.caller import Caller
@@ -21,9 +22,11 @@ from kms.client.decryption import Decryption
 from kms.client.documents import Documents
 from kms.client.errors import ConfigurationError
 from kms.client.keys import Keys
+from kms.client.operations import Operations
 from kms.client.policies import Policies
 from kms.client.receipts import Receipts
 from kms.client.restrictions import Restrictions
+from kms.client.roster_updates import RosterUpdates
 from kms.client.secrets import Secrets
 from kms.client.sender import SenderChecker
 from kms.client.signing import Signing
@@ -35,8 +38,8 @@ from kms.client.verification import ClusterView, fetch_roster, verify_cluster
 class Client:
     """Made by `Client.connect`; used as `async with`, or closed with `close()`.
 
-    `keys`, `agents`, `policies`, `documents`, `sign`, `decryption`, `secrets`, `audit`, `receipts` and `restrictions`
-    hold the verbs.
+    `keys`, `agents`, `policies`, `documents`, `sign`, `decryption`, `secrets`, `audit`, `receipts`,
+    `operations`, `approvers` and `restrictions` hold the verbs.
     """
 
     def __init__(
@@ -65,8 +68,11 @@ class Client:
         sender = SenderChecker(attestor, cluster=trust.cluster_id)
         self.decryption = Decryption(self.caller, self.keys, sender)
         self.secrets = Secrets(self.caller, checker, attestor, sender)
+        self.operations = Operations(self.caller)
+        self.approvers = Approvers(self.caller, self.documents)
         self.audit = Audit(self.caller)
         self.receipts = Receipts(self.caller, trust)
+        self.rosters = RosterUpdates(self.caller, transport, trust)
         self.restrictions = Restrictions(self.caller, self.documents, self.keys, transport, trust)
 
     @classmethod

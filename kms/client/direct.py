@@ -52,15 +52,21 @@ async def deliver(entry: SlotEntry, envelope: bytes, *, judge: Judge | None) -> 
     """Hand `envelope` to the node at the roster's URL, then ask who it is and what it holds; never raises."""
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: NodeConnection(entry.slot, on_lost=lambda _: None), entry.host, entry.port, ssl=_TLS
-            )
+            connection = await open_connection(entry)
     except (OSError, TimeoutError):
         return NodeWord(slot=entry.slot, trouble="node-unavailable")
     try:
         return await _ask(connection, entry.slot, envelope, judge)
     finally:
         connection.close()
+
+
+async def open_connection(entry: SlotEntry) -> NodeConnection:
+    """A connection to the roster's URL; who is at its end only evidence tells.  Raises OSError."""
+    _, connection = await asyncio.get_running_loop().create_connection(
+        lambda: NodeConnection(entry.slot, on_lost=lambda _: None), entry.host, entry.port, ssl=_TLS
+    )
+    return connection
 
 
 async def _ask(connection: NodeConnection, slot: str, envelope: bytes, judge: Judge | None) -> NodeWord:
@@ -74,14 +80,15 @@ async def _ask(connection: NodeConnection, slot: str, envelope: bytes, judge: Ju
     if judge is None:
         return NodeWord(slot=slot, acknowledgement=acknowledgement, refusal=refusal, trouble="verify.collateral")
     try:
-        standing = await _standing(connection, slot, judge)
-        keys = await _keys(connection) if standing.identity.tls_spki == connection.spki else ()
+        standing = await standing_of(connection, slot, judge)
+        keys = await keys_of(connection) if standing.identity.tls_spki == connection.spki else ()
     except CodedError as error:
         return NodeWord(slot=slot, acknowledgement=acknowledgement, refusal=refusal, trouble=error.code)
     return NodeWord(slot=slot, acknowledgement=acknowledgement, refusal=refusal, standing=standing, keys=keys)
 
 
-async def _standing(connection: NodeConnection, slot: str, judge: Judge) -> PeerStanding:
+async def standing_of(connection: NodeConnection, slot: str, judge: Judge) -> PeerStanding:
+    """What fresh evidence proves of the node at the other end; raises CodedError."""
     nonce = os.urandom(NONCE_BYTES)
     presentation = await connection.call("evidence", EvidenceRequest(nonces=[nonce]), ANSWER_TIMEOUT_S)
     standing = judge(presentation, nonce)
@@ -90,7 +97,8 @@ async def _standing(connection: NodeConnection, slot: str, judge: Judge) -> Peer
     return standing
 
 
-async def _keys(connection: NodeConnection) -> tuple[KeyCertificate, ...]:
+async def keys_of(connection: NodeConnection) -> tuple[KeyCertificate, ...]:
+    """Certificates of the keys the node says it holds; raises LinkError or NodeRefusal."""
     holdings = await connection.call("holdings", Empty(), ANSWER_TIMEOUT_S)
     assert isinstance(holdings, Holdings)
     names = sorted({held.key for held in holdings.keys})
