@@ -47,13 +47,18 @@ class ClusterClock:
         self._newest = max(self._newest, int(self._offset + self._monotonic() + _ROUNDING))
         return self._newest
 
-    def agree(self, peers: Sequence[float]) -> None:
-        """Take in what the peers' clocks show now; fewer than needed change nothing."""
+    def agree(self, peers: Sequence[tuple[float, float]]) -> None:
+        """Take in between what bounds each peer's clock is now; fewer peers than needed change nothing.
+
+        Each votes for the time within its bounds that is nearest to what this node holds it to be already, so
+        that a relay that delays heartbeats widens bounds and moves nothing.
+        """
         if len(peers) < self._peers_needed:
             return
-        agreed = median_low([self.own, *peers])
         at = self._monotonic()
-        if self._offset is not None and abs(agreed - (self._offset + at)) > JUMP_S_MAX:
+        held = self._offset + at if self._offset is not None else float(self.own)
+        agreed = median_low(min(max(held, low), high) for low, high in [(self.own, self.own + 1), *peers])
+        if self._offset is not None and abs(agreed - held) > JUMP_S_MAX:
             self._step = agreed
             return
         self._offset, self._step = agreed - at, None

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 
 from enclave.errors import CallerError, RefusedError
-from enclave.heartbeats.bounds import REUSE_S
+from enclave.heartbeats.bounds import LEASE_S, REUSE_S
 from enclave.heartbeats.clock import ClusterClock
 from enclave.heartbeats.lease import Lease
 from enclave.heartbeats.peers import Peers
@@ -148,7 +148,9 @@ class Heartbeats:
         self._has_news = True
         own = self._identity.public.slot
         echo = next((echo for echo in heartbeat.seen if echo.slot == own), None)
-        self.lease.note_echo(heartbeat.slot, identity.identity_key, echo)
+        peer = self.peers.get(heartbeat.slot)
+        assert peer is not None
+        peer.made_after = self.lease.note_echo(heartbeat.slot, identity.identity_key, echo)
         self.versions.hear(heartbeat, now)
         self._agree(now)
 
@@ -188,8 +190,11 @@ class Heartbeats:
         at = self._monotonic()
         self.clock.agree(
             [
-                newest.time + (at - peer.heard_at)
+                # Its clock showed a time of that second when it signed, which was after what it echoes was made.
+                (newest.time + at - peer.heard_at, newest.time + 1 + at - peer.made_after)
                 for slot, peer, newest in self.peers.recent()
-                if (identity := self._verdicts.attested(slot, now)) is not None and self.is_alive(identity)
+                if peer.made_after is not None
+                and at - peer.made_after < LEASE_S
+                and self._verdicts.attested(slot, now) is not None
             ]
         )

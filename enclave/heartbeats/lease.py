@@ -55,9 +55,9 @@ class Lease:
         self._digest = digest
         self._sent: dict[int, _Sent] = {}
         self._supports: dict[str, _Support] = {}
-        self._until = float("inf") if terms.a == 0 else float("-inf")
-        self._ready_at = float("-inf") if terms.q == 0 else float("inf")
+        self._until = self._ready_at = float("inf")
         self._covered = 0
+        self._count()
 
     def note_sent(self, sequence: int, *, log_size: int, log_root: bytes) -> None:
         """An own heartbeat is about to leave."""
@@ -65,24 +65,28 @@ class Lease:
         while len(self._sent) > SENT_MAX:
             del self._sent[next(iter(self._sent))]
 
-    def note_echo(self, peer: str, identity: bytes, echo: Seen | None) -> None:
-        """What a peer's verified heartbeat says of this node; `identity` is the peer's key."""
+    def note_echo(self, peer: str, identity: bytes, echo: Seen | None) -> float | None:
+        """What a peer's verified heartbeat says of this node; `identity` is the peer's key.
+
+        Returns when the echoed heartbeat was made (monotonic): the peer's is of after that; None without a valid echo.
+        """
         support = self._supports.setdefault(peer, _Support())
         if echo is None:
-            return
+            return None
         if echo.boot_counter != self._boot_counter or echo.identity != self._digest:
             # An older boot only means that it has not heard of this one yet.
             support.other = echo.boot_counter if echo.boot_counter >= self._boot_counter else None
-            return
+            return None
         support.other = None
         sent = self._sent.get(echo.sequence)
         if sent is None or (sent.log_size, sent.log_root) != (echo.log_size, echo.log_root):
-            return  # of before the window, or of a heartbeat this node never made
+            return None  # of before the window, or of a heartbeat this node never made
         support.identity = identity
         support.until = max(support.until, sent.at + LEASE_S)
         support.ready_at = min(support.ready_at, self._monotonic() + echo.wait_ms / 1000)
         support.log_size = max(support.log_size, sent.log_size)
         self._count()
+        return sent.at
 
     def follow(self, terms: WitnessTerms) -> None:
         """Count by other numbers from now on."""
@@ -152,10 +156,14 @@ class Lease:
 
     def _count(self) -> None:
         """The a-th latest end and the q-th earliest beginning decide."""
-        supports = list(self._supports.values())
-        self._until = _nth(sorted((item.until for item in supports), reverse=True), self._terms.a, float("-inf"))
-        self._ready_at = _nth(sorted(item.ready_at for item in supports), self._terms.q, float("inf"))
-        self._covered = _nth(sorted((item.log_size for item in supports), reverse=True), self._terms.a, 0)
+        supports, terms = list(self._supports.values()), self._terms
+        ends = sorted((item.until for item in supports), reverse=True)
+        covers = sorted((item.log_size for item in supports), reverse=True)
+        # A node without peers has nobody to ask.
+        self._until = _nth(ends, terms.a, float("-inf")) if terms.a else float("inf")
+        starts = sorted(item.ready_at for item in supports)
+        self._ready_at = _nth(starts, terms.q, float("inf")) if terms.q else float("-inf")
+        self._covered = _nth(covers, terms.a, 0)
 
 
 def _nth(values: list[T], number: int, default: T) -> T:

@@ -42,6 +42,8 @@ class Peer:
     own_until: float
     """Until when a lease this node gave to this boot may run."""
     heard_at: float = float("-inf")
+    made_after: float | None = None
+    """When (monotonic) this node made what the newest heartbeat echoes; None if it echoes nothing."""
     newest: Heartbeat | None = None
     signed: SignedHeartbeat | None = None
     is_forked: bool = False

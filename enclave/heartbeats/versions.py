@@ -7,6 +7,7 @@ it has them; in the quiet state nothing travels but one digest.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 
 from attestation.envelope import Envelope
@@ -22,7 +23,7 @@ from enclave.verdicts import VerdictTable
 from enclave.wire.heartbeats import Heartbeat
 
 ALWAYS = 4
-"""Newest restrictions sent first in every heartbeat while a peer lacks some; the others take turns."""
+"""Newest restrictions sent first in every heartbeat while a peer lacks some; the others come by chance."""
 
 
 class Versions:
@@ -36,7 +37,6 @@ class Versions:
         """The longest registry head a peer has shown."""
         self._note = b""
         """The last head that was verified: peers mostly show the same."""
-        self._turn = 0
 
     def follow(self, roster: Roster) -> None:
         """Another roster says whose word on the registry counts."""
@@ -65,22 +65,15 @@ class Versions:
             return []
         names = self.directory.restrictions
         names.reverse()  # newest first
-        rest = names[ALWAYS:]
-        turn = self._turn % len(rest) if rest else 0
+        # By chance, not in turns: whoever asks for heartbeats and drops every second one would drop the same half.
+        rest = random.sample(names[ALWAYS:], min(DOCUMENTS_MAX, max(0, len(names) - ALWAYS)))
         documents: list[bytes] = []
-        room, looked_at = DOCUMENTS_BYTES_MAX, 0
-        for name in names[:ALWAYS] + rest[turn:] + rest[:turn]:
+        room = DOCUMENTS_BYTES_MAX
+        for name in (names[:ALWAYS] + rest)[:DOCUMENTS_MAX]:
             envelope = self.directory.envelope(name)
-            size = len(envelope) if envelope is not None else 0
-            if envelope is None or size > DOCUMENT_BYTES_MAX:
-                looked_at += 1
-                continue
-            if size > room or len(documents) == DOCUMENTS_MAX:
-                break
-            looked_at += 1
-            documents.append(envelope)
-            room -= size
-        self._turn = turn + max(0, looked_at - ALWAYS)
+            if envelope is not None and len(envelope) <= min(room, DOCUMENT_BYTES_MAX):
+                documents.append(envelope)
+                room -= len(envelope)
         return documents
 
     def check(self) -> None:

@@ -1,0 +1,1 @@
+"""Heartbeats: leases, time, restrictions, forks."""
