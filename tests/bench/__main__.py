@@ -28,7 +28,7 @@ from kms.client import AgentCredentials, Client, OperatorCredentials
 from kms.client.certified import CertifiedKey
 from kms.client.cluster_file import ClusterFile
 from kms.dev.cluster import DevCluster
-from tests.bench import ceilings
+from tests.bench import ceilings, decisions
 from tests.bench.load import Figures, Request, run
 from tests.bench.plot import plot
 
@@ -46,6 +46,7 @@ async def measure(seconds: float, levels: list[int], console: Console) -> dict[s
     console.print("measuring ceilings ...", style="dim")
     library = ceilings.library_calls()
     pure = ceilings.threshold_operations()
+    costs = decisions.measure()
     echo = {level: await ceilings.echo_rate(level) for level in levels}
     figures: list[Figures] = []
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as directory:
@@ -69,6 +70,7 @@ async def measure(seconds: float, levels: list[int], console: Console) -> dict[s
         "library_us": {item.name: item.microseconds for item in library},
         "pure_us": {work: item.microseconds for work, item in pure.items()},
         "echo_per_s": echo,
+        "decisions": asdict(costs) | {"share": costs.share, "lines": costs.lines()},
         "figures": [asdict(item) | {"nodes_us": item.nodes_us, "servers_us": item.servers_us} for item in figures],
         "memory_mib": memory,
     }
@@ -135,6 +137,8 @@ def show(result: dict[str, Any], console: Console) -> None:
         )
     console.print(table)
     nodes = [size for name, size in result["memory_mib"].items() if name != "gateway"]
+    for line in result["decisions"]["lines"]:
+        console.print(line, highlight=False)
     tokens = max(item["token_us"] for item in result["figures"])
     console.print(f"memory: nodes up to {max(nodes):.0f} MiB, gateway {result['memory_mib']['gateway']:.0f} MiB")
     console.print(f"signing one request token ahead of time: {tokens:.0f} us (not in the table)")
