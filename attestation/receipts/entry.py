@@ -277,6 +277,8 @@ class Decision:
 
 Entry = Boot | SeenVerdict | Decision
 
+_DECISION_TAG = tag_bytes(DECISION)
+
 _KINDS: dict[bytes, type[Boot] | type[SeenVerdict] | type[Decision]] = {
     tag_bytes(BOOT): Boot,
     tag_bytes(VERDICT): SeenVerdict,
@@ -293,6 +295,26 @@ def parse_entry(data: bytes) -> Entry:
     if kind is None:
         raise ReceiptError("expected a log entry of a known kind")
     return kind.parse(data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What whoever stores entries looks up: the kind by its tag, and of decisions request, resource and certificate."""
+
+    tag: bytes
+    request_id: bytes = b""
+    resource: str = ""
+    certificate: bytes = b""
+
+
+def glance(data: bytes) -> Glance:
+    """A look at an entry without reading all of it; raises ReceiptError for what has no parts."""
+    parts = split(data)
+    if len(parts) != 18 or parts[0] != _DECISION_TAG:
+        return Glance(tag=parts[0] if parts else b"")
+    return Glance(
+        tag=parts[0], request_id=parts[5], resource=parts[8].decode("utf-8", "replace"), certificate=parts[10]
+    )
 
 
 def entry_digest(data: bytes) -> bytes:

@@ -15,10 +15,10 @@ from typing import Any, Protocol, TypeVar
 
 from attestation.canonical import canonical_json
 from attestation.collateral import Collateral
-from attestation.errors import CodedError, ReceiptError
+from attestation.errors import CodedError
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.receipts.checkpoint import LogCheckpoint
-from attestation.receipts.entry import Decision, output_digest, parse_entry
+from attestation.receipts.entry import output_digest
 from enclave.wire.attestation import Presentation
 from enclave.wire.message import ENCODER
 from enclave.wire.receipts import LogCheckpointReply, LogCheckpointRequest, LogEntriesReply, LogEntriesRequest
@@ -39,6 +39,12 @@ PAGES_MAX = 32
 
 OUTPUTS_MAX = 20_000
 """Outputs waiting to be stored; beyond it the oldest are dropped: a receipt without them still proves the decision."""
+
+CERTIFICATE_TRIES = 30
+"""Rounds in which a key certificate is looked for: opaque secrets have none here."""
+
+CERTIFICATES_MAX = 20_000
+"""Certificates known to be kept, or not to be had."""
 
 T = TypeVar("T")
 
@@ -71,7 +77,9 @@ class LogCollector:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="log-store")
         self._outputs: deque[tuple[bytes, str, str, tuple[bytes, ...]]] = deque(maxlen=OUTPUTS_MAX)
         self._presented: deque[Presentation] = deque(maxlen=256)
-        self._seen_certificates: set[bytes] = set()
+        self._wanted: dict[bytes, tuple[str, int]] = {}
+        """Certificates to find: digest -> resource and how often it was looked for."""
+        self._known: dict[bytes, None] = {}
         self._checked: dict[tuple[str, int], int] = {}
         self._task: asyncio.Task[None] | None = None
         self._pruned_at = 0
@@ -129,6 +137,7 @@ class LogCollector:
                 logger().warning("log-not-fetched", slot=link.slot, code=result.code)
             elif isinstance(result, BaseException):
                 raise result
+        await self._keep_certificates(self._fleet.clock())
 
     async def _run(self) -> None:
         while True:
@@ -170,8 +179,12 @@ class LogCollector:
             if reply.start > size:
                 logger().error("log-gap", slot=slot, boot_counter=boot, count=reply.start - size)
             if reply.entries:
-                size = await self.run(self.store.append, slot, boot, reply.start, reply.entries, self._fleet.clock())
-                await self._keep_certificates(reply.entries)
+                now = self._fleet.clock()
+                added = await self.run(self.store.append, slot, boot, reply.start, reply.entries, now)
+                size = added.size
+                for digest, resource in added.certificates.items():
+                    if digest not in self._known:
+                        self._wanted.setdefault(digest, (resource, 0))
             if not reply.entries or size >= reply.size:
                 break
         if size:
@@ -201,20 +214,19 @@ class LogCollector:
         await self.run(self.store.put_checkpoint, held.log, head.size, reply.note, heartbeats)
         self._checked[slot, boot] = head.size
 
-    async def _keep_certificates(self, entries: list[bytes]) -> None:
-        for body in entries:
+    async def _keep_certificates(self, now: int) -> None:
+        """Key certificates that decisions name: a key just made is known here a moment after its nodes use it."""
+        for digest, (resource, tries) in list(self._wanted.items()):
             try:
-                entry = parse_entry(body)
-            except ReceiptError:
-                continue
-            if not isinstance(entry, Decision) or not entry.certificate or entry.certificate in self._seen_certificates:
-                continue
-            try:
-                found = await self._certificates(entry.resource, entry.certificate)
+                found = await self._certificates(resource, digest)
             except KmsError:
-                continue
+                found = None
             if found is not None:
-                self._seen_certificates.add(entry.certificate)
-                await self.run(
-                    self.store.put_certificate, entry.certificate, canonical_json(found), self._fleet.clock()
-                )
+                await self.run(self.store.put_certificate, digest, canonical_json(found), now)
+            if found is not None or tries >= CERTIFICATE_TRIES:
+                del self._wanted[digest]
+                while len(self._known) >= CERTIFICATES_MAX:
+                    del self._known[next(iter(self._known))]
+                self._known[digest] = None
+            else:
+                self._wanted[digest] = (resource, tries + 1)

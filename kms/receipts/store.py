@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ import msgspec
 from attestation.errors import ReceiptError
 from attestation.merkle import leaf_hash
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
-from attestation.receipts.entry import Decision, Entry, SeenVerdict, parse_entry
+from attestation.receipts.encoding import tag_bytes
+from attestation.receipts.entry import DECISION, VERDICT, Glance, glance
 from enclave.wire.attestation import Presentation
 from enclave.wire.heartbeats import SignedHeartbeat
 from kms.errors import NotFoundError
 from kms.receipts.schema import FILE_NAME, open_file
 from kms.receipts.tree import StoredTree
 
+_KINDS = {tag_bytes(DECISION): "decision", tag_bytes(VERDICT): "verdict"}
 _ENCODER = msgspec.msgpack.Encoder()
 _PRESENTATION = msgspec.msgpack.Decoder(Presentation)
 
@@ -62,6 +64,14 @@ class StoredLog:
     """Entries were gone before they were fetched: what follows cannot be proven."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """The log's size afterwards, and the key certificates that its new decisions name: digest -> resource."""
+
+    size: int
+    certificates: Mapping[bytes, str] = field(default_factory=dict)
+
+
 class LogStore:
     """One SQLite file; used from one thread at a time."""
 
@@ -87,8 +97,8 @@ class LogStore:
         """The log of the slot's highest boot."""
         return next(iter(self._logs("WHERE slot = ? ORDER BY boot DESC LIMIT 1", slot)), None)
 
-    def append(self, slot: str, boot_counter: int, start: int, entries: Sequence[bytes], now: int) -> int:
-        """Store entries that begin at number `start`; returns the size afterwards."""
+    def append(self, slot: str, boot_counter: int, start: int, entries: Sequence[bytes], now: int) -> Appended:
+        """Store entries that begin at number `start`."""
         with _Transaction(self._connection):
             self._connection.execute(
                 "INSERT OR IGNORE INTO logs (slot, boot, seen_at) VALUES (?, ?, ?)", (slot, boot_counter, now)
@@ -97,16 +107,32 @@ class LogStore:
             assert held is not None
             if held.is_broken or start > held.size:
                 self._connection.execute("UPDATE logs SET broken = 1 WHERE log = ?", (held.log,))
-                return held.size
+                return Appended(size=held.size)
             fresh = entries[held.size - start :]
-            rows = [_row(held.log, number, body, now) for number, body in enumerate(fresh, start=held.size)]
+            rows = []
+            named: dict[bytes, str] = {}
+            for number, body in enumerate(fresh, start=held.size):
+                seen = _glance(body)
+                rows.append(
+                    (
+                        held.log,
+                        number,
+                        leaf_hash(body),
+                        _KINDS.get(seen.tag, "other"),
+                        seen.request_id or None,
+                        body,
+                        now,
+                    )
+                )
+                if seen.certificate:
+                    named[seen.certificate] = seen.resource
             self._connection.executemany(
                 "INSERT INTO entries (log, number, hash, kind, request, body, at) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
             )
             size = held.size + len(rows)
             self._connection.execute("UPDATE logs SET size = ?, seen_at = ? WHERE log = ?", (size, now, held.log))
             self.tree(held.log).fill(held.size, size)
-        return size
+        return Appended(size=size, certificates=named)
 
     def tree(self, log: int) -> StoredTree:
         """The Merkle tree of a log."""
@@ -329,11 +355,8 @@ class _Transaction:
             self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
-def _row(log: int, number: int, body: bytes, now: int) -> tuple[int, int, bytes, str, bytes | None, bytes, int]:
+def _glance(body: bytes) -> Glance:
     try:
-        entry: Entry | None = parse_entry(body)
+        return glance(body)
     except ReceiptError:
-        entry = None  # of a kind this gateway does not know: still a leaf
-    request = entry.request_id or None if isinstance(entry, Decision) else None
-    kind = "decision" if isinstance(entry, Decision) else "verdict" if isinstance(entry, SeenVerdict) else "other"
-    return log, number, leaf_hash(body), kind, request, body, now
+        return Glance(tag=b"")  # of a kind this gateway does not know: still a leaf
