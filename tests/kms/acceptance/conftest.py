@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.enclave.payload.psbts import PAYEE
 from tests.kms.acceptance.api import Agent
 from tests.kms.cluster_fixture import RunningCluster, cluster
 
@@ -21,6 +22,9 @@ ORDERS: dict[str, dict[str, Any]] = {
     "solana": {"usage": "solana"},
     "bitcoin": {"usage": "bitcoin"},
     "p256": {"usage": "generic", "spec": "p256-ecdsa", "custody": "reconstruct"},
+    "ed25519": {"usage": "generic", "spec": "ed25519"},
+    "secp256k1": {"usage": "generic", "spec": "secp256k1-ecdsa"},
+    "segwit": {"usage": "bitcoin", "spec": "secp256k1-ecdsa"},
     "vault": {"usage": "decrypt"},
     "other-vault": {"usage": "decrypt"},
 }
@@ -35,6 +39,10 @@ def rules(agent: str) -> list[dict[str, Any]]:
                  "evm": {"value_max": str(ETHER), "data": "any", "contract_creation": True, "set_code": True}},
         allow | {"name": "delegations", "kinds": ["eip7702_authorization"], "evm": {"delegates": [DELEGATE]}},
         allow | {"name": "sol", "kinds": ["solana_message"], "solana": {"lamports_max": "1000000000"}},
+        allow | {"name": "tokens", "kinds": ["jws"],
+                 "jws": {"types": ["at+jwt"], "claims": {"iss": ["robot"]}, "lifetime_s_max": 600}},
+        allow | {"name": "coins", "kinds": ["bitcoin_psbt"],
+                 "bitcoin": {"recipients": [PAYEE.address()], "value_max": "100000", "fee_max": "3000"}},
         allow | {"name": "blind", "kinds": ["digest"], "digest": "allow"},
         allow | {"name": "words", "kinds": ["message", "eip191"]},
         allow | {"name": "reading", "kinds": ["decrypt"], "plaintext_to_gateway": "allow"},
