@@ -22,7 +22,7 @@ from kms.gateway import Gateway
 from kms.observe import describe, logger
 from kms.openapi import endpoint_for
 from kms.problems import CONTENT_TYPE, encode, problem_of
-from kms.routes import ENDPOINTS
+from kms.routes import ENDPOINTS, PERFORMERS
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,64}")
 """Request ids taken over from a client; others are replaced."""
@@ -39,6 +39,8 @@ QUERY_MAX = 16
 
 def build(gateway: Gateway) -> web.Application:
     """The application that serves `gateway`."""
+    for verb, perform in PERFORMERS.items():
+        gateway.approvals.serves(verb, perform)
     endpoints: Sequence[Endpoint] = (*ENDPOINTS, endpoint_for(ENDPOINTS))
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_answers])
     for endpoint in endpoints:

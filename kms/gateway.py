@@ -10,6 +10,7 @@ from typing import Any
 from attestation.errors import CodedError
 from enclave.roster import Roster
 from kms.admission import Admissions
+from kms.approvals.desk import ApprovalDesk
 from kms.config import GatewayConfig
 from kms.directory import Directory
 from kms.errors import ConfigurationError, KmsError
@@ -81,6 +82,7 @@ class Gateway:
         self.relay.on_presentation.append(self.logs.note_presentation)
         self.heartbeats.on_heartbeat.append(self.logs.heartbeats.hear)
         self.operations = Operations(store, clock=self.fleet.clock)
+        self.approvals = ApprovalDesk(self)
         self.evidence_limiter = RateLimiter(per_second=10, burst=20)
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -10,7 +10,7 @@ evidence of the nodes, and every public key, address and signature is checked ag
 from __future__ import annotations
 
 from kms.client.client import Client
-from kms.client.credentials import AgentCredentials, OperatorCredentials
+from kms.client.credentials import AgentCredentials, ApproverCredentials, OperatorCredentials
 from kms.client.errors import (
     ClientError,
     ConfigurationError,
@@ -18,14 +18,17 @@ from kms.client.errors import (
     UnavailableError,
     VerificationError,
 )
+from kms.client.pending import PendingError
 from kms.client.trust import TrustAnchors
 
 __all__ = [
     "AgentCredentials",
+    "ApproverCredentials",
     "Client",
     "ClientError",
     "ConfigurationError",
     "OperatorCredentials",
+    "PendingError",
     "RequestRefusedError",
     "TrustAnchors",
     "UnavailableError",

@@ -25,6 +25,8 @@ class Caller:
         self.cluster = cluster
         self.clock = clock
         self._credentials = credentials
+        self.approval_wait_s = 0.0
+        """How long a call waits for people who have to approve it, in seconds; 0 raises PendingError at once."""
 
     @property
     def credentials(self) -> Credentials:

@@ -90,6 +90,14 @@ class AgentCredentials(Credentials):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ApproverCredentials(Credentials):
+    """An approver: decides about requests that wait for people."""
+
+    kind: ClassVar[str] = "approver"
+    prefix: ClassVar[str] = "apr"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class OperatorCredentials(Credentials):
     """An operator of the roster: signs documents and reads what its roles allow."""
 

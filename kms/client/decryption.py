@@ -27,6 +27,7 @@ from kms.client.certified import CertifiedKey
 from kms.client.errors import VerificationError
 from kms.client.keys import Keys
 from kms.client.partials import SUITE, Partial, open_partials, plaintext_of, unproven
+from kms.client.pending import sent
 from kms.client.sender import SenderChecker
 from kms.client.signing import request_id_of
 from kms.client.verification import member
@@ -224,7 +225,7 @@ class Decryption:
         body = canonical_json(request)
         path = f"/v1/keys/{certified.key}/{verb}"
         token = self._caller.token("POST", path, act="decrypt", resource=certified.resource, body=body)
-        return await self._caller.send("POST", path, token=token, body=body), request_id_of(token)
+        return await sent(self._caller, "POST", path, token=token, body=body), request_id_of(token)
 
 
 def _stock_form(ciphertext: bytes, certified: CertifiedKey) -> bytes:

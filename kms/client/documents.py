@@ -11,6 +11,7 @@ from typing import Any
 
 from attestation.canonical import canonical_json
 from attestation.envelope import Envelope
+from enclave.approvals.approver import Approver
 from enclave.documents import KINDS, Agent, Document, KeyState, PolicyDocument, parse_document, payload_type
 from enclave.documents import sign_document as sign_with
 from enclave.restrictions import CredentialRevocation, Freeze
@@ -88,6 +89,10 @@ def _route(document: Document) -> tuple[str, str]:
             return "POST", "/v1/freeze" if document.restricts else "/v1/thaw"
         case CredentialRevocation():
             return "DELETE", f"/v1/agents/{document.agent}/credentials/{document.credential}"
+        case Approver() if document.restricts:
+            return "POST", f"/v1/approvers/{document.approver}/revoke"
+        case Approver():
+            return "POST", "/v1/approvers"
         case Agent() if document.restricts:
             return "POST", f"/v1/agents/{document.agent}/revoke"
     return "POST", "/v1/agents"

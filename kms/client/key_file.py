@@ -20,7 +20,7 @@ from kms.client.errors import ConfigurationError
 KEY_FILE_BYTES_MAX = 1 << 16
 """A key file is about 200 bytes; more than 64 KiB is some other file."""
 
-_OWNERS = {"agent": "agt", "operator": "opr"}
+_OWNERS = {"agent": "agt", "operator": "opr", "approver": "apr"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

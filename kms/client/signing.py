@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from attestation.canonical import canonical_json
@@ -22,6 +23,7 @@ from kms.client.caller import Caller
 from kms.client.certified import CertifiedKey
 from kms.client.errors import VerificationError
 from kms.client.keys import Keys
+from kms.client.pending import PendingError, sent
 from kms.client.signature_check import (
     EcdsaSignature,
     P256Signature,
@@ -168,8 +170,12 @@ class Signing:
         child_of(certificate, payload.path)
         url = f"/v1/keys/{key}/sign"
         token = self._caller.token("POST", url, act="sign", resource=certified.resource, body=body)
-        answer = await self._caller.send("POST", url, token=token, body=body)
-        return checked_signature(answer, certified, payload, request_id=request_id_of(token))
+        checked = partial(checked_signature, certified=certified, payload=payload, request_id=request_id_of(token))
+        try:
+            return checked(await sent(self._caller, "POST", url, token=token, body=body))
+        except PendingError as waiting:
+            waiting.redeem = checked
+            raise
 
 
 def request_id_of(token: str) -> bytes:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from kms.approvals.desk import Perform
 from kms.endpoint import Endpoint
 from kms.routes import (
     agents,
+    approvers,
     audit,
     budgets,
     collateral,
     credentials,
     data_key,
+    decisions,
     decrypt,
     derive,
     encrypt,
@@ -39,11 +42,14 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
     endpoint
     for module in (
         root, roster, nodes, evidence, collateral, registry,
-        agents, credentials, policies, budgets, freeze,
+        agents, approvers, credentials, policies, budgets, freeze,
         keys, imports, key, public_key, derive, key_state,
         sign, verify, encrypt, decrypt, rewrap, data_key,
-        secrets, operations,
+        secrets, operations, decisions,
         audit, log, receipts, health,
     )
     for endpoint in module.ENDPOINTS
 )  # fmt: skip
+
+PERFORMERS: dict[str, Perform] = {"sign": sign.perform, "decrypt": decrypt.perform, "rewrap": rewrap.perform}
+"""What is done for a request to such a path once people approved it."""

@@ -11,8 +11,9 @@ from attestation.envelope import b64url
 from enclave.payload.decrypt import DecryptBody
 from enclave.tokens import Act
 from kms.admission import Outcome
+from kms.approvals.desk import executed_or_parked
 from kms.body import Reply, Request
-from kms.endpoint import Answer, Context, Endpoint, executed, outcome
+from kms.endpoint import Answer, Context, Endpoint, outcome
 from kms.fleet.decrypt import open_here, sealed_partials
 from kms.keys import Key
 from kms.routes.opened import opened_by_node, parse_opening
@@ -63,14 +64,16 @@ class Decrypted(Reply, frozen=True, omit_defaults=True):
 async def decrypt(context: Context) -> Answer:
     """Admit, collect partials, and hand them on or open them here."""
     key = await usable_key(context)
+    parse_opening(context.body, key, kind="decrypt")
+    return await executed_or_parked(context, key, perform)
+
+
+async def perform(context: Context, key: Key) -> Outcome:
+    """Have the nodes open an admitted request's ciphertext."""
     request = parse_opening(context.body, key, kind="decrypt")
-
-    async def work() -> Outcome:
-        if request.opener is not None:
-            return await _opened(context, key, request)
-        return await (_open(context, key, request) if request.recipient is None else _hand_on(context, key, request))
-
-    return await executed(context, work)
+    if request.opener is not None:
+        return await _opened(context, key, request)
+    return await (_open(context, key, request) if request.recipient is None else _hand_on(context, key, request))
 
 
 async def _hand_on(context: Context, key: Key, request: DecryptBody) -> Outcome:

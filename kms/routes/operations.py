@@ -6,9 +6,12 @@ that there is none.
 
 from __future__ import annotations
 
+import msgspec
+
 from enclave.errors import CallerError
 from enclave.ids import check_id
 from enclave.tokens import Act
+from kms.approvals.record import approval_json
 from kms.body import Reply
 from kms.endpoint import Answer, Context, Endpoint, Parameter, reply
 from kms.errors import NotFoundError, RequestError
@@ -36,14 +39,14 @@ async def show(context: Context) -> Answer:
 
 
 async def listing(context: Context) -> Answer:
-    """Operations of the caller, of everybody for operators, by id; with `state` those in that state."""
+    """Operations by id: an agent's own, those of an approver's groups, all for operators; with `state` only such."""
     context.gateway.admissions.require_resource(context.caller, "*")
     state = context.query.get("state")
     if state is not None and state not in list(State):
         raise RequestError(f"expected a state of {', '.join(State)}", code="request.query")
     after, limit = context.query.get("cursor", ""), PAGE_MAX
     principal = context.caller.principal
-    everybody = context.gateway.directory.is_operator(principal)
+    everybody = context.gateway.directory.is_operator(principal) or _is_approver(context)
     page = await context.gateway.store.operations(
         after=after,
         limit=limit,
@@ -71,13 +74,20 @@ async def visible(context: Context) -> StoredOperation:
 
 def may_see(context: Context, operation: StoredOperation) -> bool:
     """Whether it is the caller's business."""
-    principal = context.caller.principal
-    return operation.principal == principal or context.gateway.directory.is_operator(principal)
+    principal, gateway = context.caller.principal, context.gateway
+    if operation.principal == principal or gateway.directory.is_operator(principal):
+        return True
+    return gateway.approvals.waits_for(operation, principal)
 
 
-def view(_context: Context, operation: StoredOperation) -> OperationJson:
-    """An operation as the caller may see it."""
-    return operation_json(operation)
+def view(context: Context, operation: StoredOperation) -> OperationJson:
+    """An operation as the caller may see it: approvers see what they approve, not what came of it."""
+    shown = operation_json(operation, approval=approval_json(operation))
+    return msgspec.structs.replace(shown, result=None) if _is_approver(context) else shown
+
+
+def _is_approver(context: Context) -> bool:
+    return context.caller.principal.startswith("apr_")
 
 
 ENDPOINTS = (

@@ -7,8 +7,10 @@ import msgspec
 from attestation.envelope import b64url
 from enclave.tokens import Act
 from kms.admission import Outcome
+from kms.approvals.desk import executed_or_parked
 from kms.body import Reply, Request
-from kms.endpoint import Answer, Context, Endpoint, executed, outcome
+from kms.endpoint import Answer, Context, Endpoint, outcome
+from kms.keys import Key
 from kms.routes.opened import opened_by_node, parse_opening
 from kms.routes.shapes import usable_key
 
@@ -41,28 +43,30 @@ class Rewrapped(Reply, frozen=True):
 async def rewrap(context: Context) -> Answer:
     """Admit, and have the named node open and seal again."""
     key = await usable_key(context)
+    parse_opening(context.body, key, kind="rewrap")
+    return await executed_or_parked(context, key, perform)
+
+
+async def perform(context: Context, key: Key) -> Outcome:
+    """Have the named node open and seal again what an admitted request is about."""
     request = parse_opening(context.body, key, kind="rewrap")
-
-    async def work() -> Outcome:
-        made, slots = await opened_by_node(context, key, request)
-        assert request.target is not None
-        assert request.opener is not None
-        return outcome(
-            Rewrapped(
-                key=key.key,
-                request_id=context.caller.token.request_id.hex(),
-                signers=slots,
-                to=request.target.key,
-                to_version=made.target_version,
-                ciphertext=b64url(made.sealed),
-                opened_by=request.opener,
-                boot_counter=made.boot_counter,
-                signature=b64url(made.signature),
-            ),
-            facts={"signers": slots, "opened_by": request.opener, "to": request.target.key},
-        )
-
-    return await executed(context, work)
+    made, slots = await opened_by_node(context, key, request)
+    assert request.target is not None
+    assert request.opener is not None
+    return outcome(
+        Rewrapped(
+            key=key.key,
+            request_id=context.caller.token.request_id.hex(),
+            signers=slots,
+            to=request.target.key,
+            to_version=made.target_version,
+            ciphertext=b64url(made.sealed),
+            opened_by=request.opener,
+            boot_counter=made.boot_counter,
+            signature=b64url(made.signature),
+        ),
+        facts={"signers": slots, "opened_by": request.opener, "to": request.target.key},
+    )
 
 
 ENDPOINTS = (

@@ -1,0 +1,1 @@
+"""Tests of waiting requests through the gateway and the client library."""
