@@ -18,7 +18,7 @@ SPREAD_S_MAX = 60
 CLOCKS_S_MAX = 10
 """Seconds by which a peer's clock may be behind a decision it countersigned: two clocks, each off by five."""
 
-ORDERS = frozenset({"ceremony-start", "secret-put"})
+ORDERS = frozenset({"ceremony-start", "secret-put", "import-prepare"})
 """Decisions before there is a key."""
 
 _BEGUN = "ecdsa-start"

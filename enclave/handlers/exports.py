@@ -38,5 +38,5 @@ def export(node: NodeState, _connection: int, request: ExportRequest, now: int) 
     info = exported_share_info(authorised.token.request_id, key.key, key.version, key.epoch, node.slot)
     return ExportedShare(
         sealed=seal_secret(body.recipient, authorised.key.share, info),
-        wrapped=node.store.get(WRAPPED, key.key) or b"",
+        wrapped=node.store.get(WRAPPED, key.key) or b"" if key.wrapped_digest else b"",
     )

@@ -104,7 +104,7 @@ def _sign(node: NodeState, authorised: Authorised, shares: dict[int, Secret], di
         key=key.key,
         version=key.version,
         digest=digest,
-        wrapped=node.store.get(WRAPPED, key.key) or b"",
+        wrapped=node.store.get(WRAPPED, key.key) or b"" if key.wrapped_digest else b"",
     )
     return signature, 0
 

@@ -201,6 +201,10 @@ def _secret_release(_node: NodeState, _asked: Asked, _request: Any, reply: Any) 
     return "secret-share", (reply.sealed,)
 
 
+def _export(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
+    return "share-exported", (reply.sealed,)
+
+
 _OUTPUTS: dict[str, Callable[[NodeState, Asked, Any, Any], Output]] = {
     "sign": _frost,
     "schnorr-sign": _schnorr,
@@ -211,6 +215,7 @@ _OUTPUTS: dict[str, Callable[[NodeState, Asked, Any, Any], Output]] = {
     "partial": _partial,
     "open": _open,
     "secret-release": _secret_release,
+    "export": _export,
 }
 
 
@@ -258,8 +263,16 @@ def _order(node: NodeState, verb: str, asked: Asked | None, request: Any, _reply
 
 def _commit(node: NodeState, verb: str, _asked: Asked | None, request: Any, reply: Any, now: int) -> None:
     """A key came into force: by the participants' own signatures, no token."""
-    for signature in reply.certificates:
-        body = signature.body
+    _came_into_force(node, verb, [signature.body for signature in reply.certificates], request.session, now)
+
+
+def _import_commit(node: NodeState, verb: str, _asked: Asked | None, request: Any, reply: Any, now: int) -> None:
+    """An imported key came into force: by every holder's acceptance, no token."""
+    _came_into_force(node, verb, [reply.body], request.transcript, now)
+
+
+def _came_into_force(node: NodeState, verb: str, bodies: list[bytes], session: bytes, now: int) -> None:
+    for body in bodies:
         if not _is_new(node, _digest(b"commit" + body)):
             continue
         certificate = KeyCertificate.parse(body)
@@ -273,7 +286,7 @@ def _commit(node: NodeState, verb: str, _asked: Asked | None, request: Any, repl
                 certificate=_digest(body),
                 policy=certificate.policy,
                 members=node.receipts.verdicts.members(node.verdicts, certificate.slots, now),
-                subject=_digest(request.session),
+                subject=_digest(session),
             ).encode()
         )
 
@@ -309,6 +322,9 @@ RECORDED: dict[str, Record] = {
     "open": _use,
     "secret-release": _use,
     "secret-put": _order,
+    "import-prepare": _order,
+    "import-commit": _import_commit,
+    "export": _use,
     "ceremony-start": _order,
     "ceremony-commit": _commit,
     "control": _document,

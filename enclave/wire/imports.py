@@ -32,6 +32,8 @@ class ExportRequest(Message, frozen=True):
 
     token: str
     body: bytes
+    epoch: int = 0
+    """Key epoch it is for, so that nodes in the middle of a refresh give shares that fit; 0: the newest."""
 
 
 class ExportedShare(Message, frozen=True):

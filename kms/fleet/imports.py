@@ -72,7 +72,9 @@ async def take_in(
 async def export(fleet: Fleet, key: Key, *, token: str, body: bytes) -> Exported:
     """Sealed shares of every holder that gives its own, at least T; raises NodeRefusal, UnavailableError."""
     certificate = key.certificate
-    answers = await _ask(fleet, certificate.slots, "export", ExportRequest(token=token, body=body))
+    answers = await _ask(
+        fleet, certificate.slots, "export", ExportRequest(token=token, body=body, epoch=certificate.epoch)
+    )
     replies = {slot: answer for slot, answer in answers.items() if isinstance(answer, ExportedShare)}
     if len(replies) < certificate.shares_needed:
         raise _most_common(
