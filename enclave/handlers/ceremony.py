@@ -28,6 +28,7 @@ from enclave.wire.ceremonies import (
     CeremonyStart,
 )
 from enclave.wire.message import Empty
+from enclave.working import check_working
 
 if TYPE_CHECKING:
     from enclave.state import NodeState
@@ -46,9 +47,12 @@ def start(node: NodeState, _connection: int, request: CeremonyStart, now: int) -
 
 def advance(node: NodeState, _connection: int, request: CeremonyRound, now: int) -> Work[CeremonyMessage]:
     """The later rounds, while nothing is frozen and every participant is trusted under the identity it started with."""
+    members = node.ceremonies.members(request.session)
+    if members:  # a message of a session that is not running is at most given again
+        check_working(node, now)
     try:
         check_cluster(node.directory)
-        for member in node.ceremonies.members(request.session):
+        for member in members:
             _check_identity(node, member, now)
     except (RefusedError, VerdictError):
         node.ceremonies.end(request.session)

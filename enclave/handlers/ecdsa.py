@@ -27,6 +27,7 @@ from enclave.payload.sign import Payload, parse_sign_body
 from enclave.tokens import Act
 from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
 from enclave.wire.message import Empty
+from enclave.working import check_working
 
 if TYPE_CHECKING:
     from enclave.state import NodeState
@@ -97,7 +98,8 @@ def _check_members(node: NodeState, attempt: Attempt, now: int) -> None:
 
 
 def _check_still_allowed(node: NodeState, authorised: Authorised, payload: Payload, now: int) -> None:
-    """A revocation or freeze between two rounds stops the release."""
+    """A revocation, a freeze or a lost lease between two rounds stops the release."""
+    check_working(node, now)
     check_issuer(node, authorised.token)
     check_key_state(node, authorised.key.certificate.key)
     check_still_approved(node, authorised, now)

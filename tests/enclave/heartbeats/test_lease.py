@@ -11,6 +11,7 @@ from enclave.heartbeats.bounds import LEASE_S
 from enclave.roster_terms import WitnessTerms
 from enclave.seal import SealedStore
 from enclave.state import NodeState
+from enclave.wire.ceremonies import CeremonyRound
 from enclave.wire.heartbeats import HeartbeatReply, HeartbeatsRequest
 from enclave.wire.message import Empty
 from tests.enclave.heartbeats.kit import content, lie, pass_time, refuses, states
@@ -79,6 +80,17 @@ def test_the_gate_stands_before_every_use(ready: World) -> None:
     assert ready.call("node-1", "sign", requests["node-1"]).share
 
 
+def test_the_gate_stands_between_rounds_too(ready: World) -> None:
+    """A lease lost in the middle stops a ceremony before its next round."""
+    start = ready.ceremony_start(ready.order(), session=b"n" * 32)
+    messages = [ready.call(slot, "ceremony-start", start) for slot in ready.slots]
+    ready.now += LEASE
+    request = CeremonyRound(session=start.session, round=2, messages=messages)
+    assert code_of(ready.call, "node-1", "ceremony-round", request) == "lease-lost"
+    ready.relay()
+    assert ready.call("node-1", "ceremony-round", request).round == 2
+
+
 def test_two_peers_are_enough_and_one_is_not(ready: World) -> None:
     """a = 2 of five: with three nodes left all work, with two none does."""
     pass_time(ready, LEASE + 1, *ready.slots[:3])
@@ -90,7 +102,7 @@ def test_two_peers_are_enough_and_one_is_not(ready: World) -> None:
 def test_the_roster_can_ask_for_one_peer_more(ready: World) -> None:
     """a = 3: three nodes of five do not work any more."""
     for node in ready.nodes.values():
-        node.heartbeats.lease._terms = WitnessTerms(q=3, f=1, a=3)
+        node.heartbeats.lease.follow(WitnessTerms(q=3, f=1, a=3))
     pass_time(ready, LEASE + 1, *ready.slots[:4])
     assert states(ready)[:4] == [""] * 4
     pass_time(ready, LEASE + 1, *ready.slots[:3])

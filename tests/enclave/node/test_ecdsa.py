@@ -15,6 +15,7 @@ from enclave.certificate import KeyCertificate
 from enclave.errors import AbortError, PeerError, SecretLeakError
 from enclave.group.secp256k1 import SECP256K1
 from enclave.payload.sign import parse_sign_body, signed_transaction
+from enclave.roster_terms import WitnessTerms
 from enclave.secret import Secret
 from enclave.threshold.ecdsa.messages import Round1, Round2, Round3
 from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaStart
@@ -307,6 +308,19 @@ def test_a_revoked_agent_stops_between_rounds(ready: World, run: EcdsaRun) -> No
     held = secrets_of(ready, "node-1")
     ready.put(ready.agent_document(state="revoked", sequence=2))
     assert code_of(ready.call, "node-1", "ecdsa-round", run.following(4)) == "agent.revoked"
+    assert_gone(ready, "node-1", held)
+
+
+def test_a_lost_lease_stops_between_rounds(ready: World, run: EcdsaRun) -> None:
+    """A node that too few peers echo releases nothing, though it hears every signer and the attempt was begun."""
+    run.up_to(3)
+    held = secrets_of(ready, "node-1")
+    ready.nodes["node-1"].heartbeats.lease.follow(WitnessTerms(q=3, f=1, a=3))
+    ready.relays = False
+    for _ in range(2):
+        ready.now += 5
+        ready.relay(*run.signers)
+    assert code_of(ready.call, "node-1", "ecdsa-round", run.following(4)) == "lease-lost"
     assert_gone(ready, "node-1", held)
 
 
