@@ -158,3 +158,14 @@ def test_a_sighash_is_no_text(agent: Agent, keys: dict[str, str]) -> None:
     with pytest.raises(RefusedError) as caught:
         agent.sign(keys["solana"], "bitcoin_sighash", sighash=b64(sighash))
     assert caught.value.code == "payload.usage"
+
+
+@pytest.mark.cluster
+def test_an_inner_hash_is_no_text(agent: Agent, keys: dict[str, str]) -> None:
+    """Bitcoin hashes twice: the first hash of a transaction as `message` is not completed to its sighash."""
+    public = ec.PublicKey.parse(bytes.fromhex(agent.get(keys["segwit"])["public_key"]))
+    inner = hashlib.sha256(b"the preimage of a sighash").digest()
+    signed = agent.sign(keys["segwit"], "message", message=b64(inner))
+    signature = ec.Signature.parse(unb64(signed["der"]))
+    assert not public.verify(signature, hashlib.sha256(inner).digest())
+    assert public.verify(signature, schnorr.tagged("Holdfast/message", inner))
