@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     # At run time these are imported by the verb that needs them: `--help` stays quick.
     from kms.client import AgentCredentials, Client, OperatorCredentials
     from kms.client.cluster_file import ClusterFile
+    from kms.client.credentials import Credentials
 
 DEVELOPER_DIRECTORY = Path.home() / ".holdfast" / "dev"
 """Where `kms dev` keeps its cluster unless told otherwise."""
@@ -39,7 +40,7 @@ class Target:
     json: bool
     insecure: bool
 
-    def client(self, credentials: AgentCredentials | OperatorCredentials | None = None) -> Client:
+    def client(self, credentials: Credentials | None = None) -> Client:
         """A client of this cluster."""
         from kms.client import Client
 
