@@ -68,6 +68,8 @@ class Heartbeats:
         )
         self.clock = ClusterClock(monotonic, own=now, peers_needed=terms.a)
         self.versions = versions
+        self._told = 0
+        """Roster version that peers are known to hold."""
         self._sequence = 0
         self._last: SignedHeartbeat | None = None
         self._last_at = float("-inf")
@@ -80,15 +82,14 @@ class Heartbeats:
         self.lease.follow(roster.witness_terms)
         self.clock.count_on(roster.witness_terms.a)
         self.versions.follow(roster)
+        self._count_rosters()
         self._has_news = True
 
     def check_roster(self) -> None:
         """Raise RefusedError (`versions-behind`) while more peers than may lie hold a newer roster than this node."""
-        newer = sorted((newest.roster_version for _, _, newest in self.peers.recent()), reverse=True)
-        faulty = self._roster.witness_terms.f
-        if len(newer) > faulty and newer[faulty] > self._newest.version:
+        if self._told > self._newest.version:
             raise RefusedError(
-                f"peers hold roster version {newer[faulty]}, this node {self._newest.version}",
+                f"peers hold roster version {self._told}, this node {self._newest.version}",
                 code="versions-behind",
                 hint="give this node the newest roster",
             )
@@ -152,6 +153,7 @@ class Heartbeats:
         assert peer is not None
         peer.made_after = self.lease.note_echo(heartbeat.slot, identity.identity_key, echo)
         self.versions.hear(heartbeat, now)
+        self._count_rosters()
         self._agree(now)
 
     def is_alive(self, identity: Identity) -> bool:
@@ -184,6 +186,12 @@ class Heartbeats:
     def _identity_key(self, slot: str, now: int) -> bytes | None:
         identity = self._verdicts.attested(slot, now)
         return identity.identity_key if identity is not None else None
+
+    def _count_rosters(self) -> None:
+        """The newest roster version that more peers name than may lie."""
+        versions = sorted((newest.roster_version for _, _, newest in self.peers.recent()), reverse=True)
+        faulty = self._roster.witness_terms.f
+        self._told = versions[faulty] if len(versions) > faulty else 0
 
     def _agree(self, now: int) -> None:
         """Let the peers heard of late vote on the time."""
