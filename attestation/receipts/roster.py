@@ -148,6 +148,11 @@ def _countersigners(payload: dict[str, Any], peers: int) -> int:
     stated = payload.get("witness")
     if stated is not None:
         return integer(stated["a"], "witness")
+    return default_countersigners(peers)
+
+
+def default_countersigners(peers: int) -> int:
+    """How many of a node's `peers` countersign where the roster does not say."""
     faulty = 1 if peers >= 4 else 0
     q = min(peers, (peers + faulty) // 2 + 1)
     return peers - q + 1 if peers else 0

@@ -1,0 +1,1 @@
+"""Formats of logs and receipts, without any enclave code."""
