@@ -17,12 +17,14 @@ from typing import cast
 import msgspec
 
 from attestation.errors import CodedError
+from enclave.ceremonies.steps import Work
 from enclave.errors import EnclaveError, RefusedError, StorageError, WireError
 from enclave.logs import place_of
+from enclave.long_work import JOBS_MAX, Job, LongWork
 from enclave.state import NodeState
 from enclave.wire.attestation import EvidenceRequest
 from enclave.wire.frame import Answer, Call, Fault, FrameReader, decode_calls, frame
-from enclave.wire.message import encode
+from enclave.wire.message import Message, encode
 from enclave.wire.verbs import decode_request
 
 CONNECTIONS_MAX = 64
@@ -159,6 +161,7 @@ class NodeServer:
         self._ready: deque[Connection] = deque()
         self._numbers = 0
         self._is_scheduled = False
+        self._long = LongWork(self._fail)
         self._quoting: set[asyncio.Task[None]] = set()
         self._platform = ThreadPoolExecutor(max_workers=1, thread_name_prefix="platform")
         self._refusals = (0, 0)
@@ -202,6 +205,7 @@ class NodeServer:
     async def close(self) -> None:
         """Hang up, wait for the platform's last answer."""
         self._sweeper.cancel()
+        self._long.close()
         for connection in list(self._connections.values()):
             if connection.transport is not None:
                 connection.transport.close()
@@ -251,13 +255,38 @@ class NodeServer:
             if isinstance(request, EvidenceRequest):
                 self._quote(connection, call.id, request)
                 return
-            reply = self.state.handle(connection.number, call.verb, request, int(time.time()))
+            reply = self.state.begin(connection.number, call.verb, request, int(time.time()))
+            if not isinstance(reply, Message):
+                self._take_time(connection, call, reply)
+                return
+            self._long.note_served()
             answer = Answer(call.id, None, msgspec.Raw(encode(reply)))
         except StorageError:
             raise
         except Exception as error:
             answer = self._refusal(connection, call.id, call.verb, error)
         connection.answers.append(answer)
+
+    def _take_time(self, connection: Connection, call: Call, work: Work[Message]) -> None:
+        """Answer once long work is done and on disk, whatever else is asked meanwhile."""
+
+        def done(value: Message | None, error: Exception | None) -> None:
+            if value is not None:
+                try:
+                    self.state.commit()
+                except StorageError as failure:
+                    self._fail(failure)
+                    return
+                answer = Answer(call.id, None, msgspec.Raw(encode(value)))
+            else:
+                answer = self._refusal(connection, call.id, call.verb, error or RuntimeError())
+            connection.answers.append(answer)
+            self.wake(connection)
+
+        if len(self._long) >= JOBS_MAX:
+            work.close()
+            raise RefusedError("too many ceremonies are at work", code="ceremony.busy", hint="retry shortly")
+        self._long.add(Job(work=work, done=done))
 
     def _quote(self, connection: Connection, number: int, request: EvidenceRequest) -> None:
         if len(self._quoting) >= QUOTES_WAITING_MAX:

@@ -23,6 +23,7 @@ from kms.observe import describe, logger
 from kms.openapi import endpoint_for
 from kms.problems import CONTENT_TYPE, encode, problem_of
 from kms.routes import ENDPOINTS, PERFORMERS
+from kms.routes.ceremonies import take_up_orders
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,64}")
 """Request ids taken over from a client; others are replaced."""
@@ -39,6 +40,7 @@ QUERY_MAX = 16
 
 def build(gateway: Gateway) -> web.Application:
     """The application that serves `gateway`."""
+    take_up_orders(gateway)
     for verb, perform in PERFORMERS.items():
         gateway.approvals.serves(verb, perform)
     endpoints: Sequence[Endpoint] = (*ENDPOINTS, endpoint_for(ENDPOINTS))

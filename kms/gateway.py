@@ -16,6 +16,8 @@ from kms.directory import Directory
 from kms.errors import ConfigurationError, KmsError
 from kms.fleet.admittance import Admittance
 from kms.fleet.attestation import AttestationRelay
+from kms.fleet.ceremonies.conductor import Conductor
+from kms.fleet.ceremonies.schedule import keep_fresh
 from kms.fleet.ceremony import finish
 from kms.fleet.documents import DocumentRelay, push_collateral, push_registry
 from kms.fleet.fleet import Fleet
@@ -82,6 +84,8 @@ class Gateway:
         self.relay.on_presentation.append(self.logs.note_presentation)
         self.heartbeats.on_heartbeat.append(self.logs.heartbeats.hear)
         self.operations = Operations(store, clock=self.fleet.clock)
+        self.conductor = Conductor(self.fleet, store, self.keyring)
+        self.documents.take_up = self.conductor.take_up
         self.approvals = ApprovalDesk(self)
         self.evidence_limiter = RateLimiter(per_second=10, burst=20)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -134,6 +138,7 @@ class Gateway:
         self._tasks.add(keep_running("verdicts", self._poll_verdicts))
         self._tasks.add(keep_running("catch-up", self._poll_holdings))
         self._tasks.add(keep_running("ceremonies", self._resume_ceremonies))
+        self._tasks.add(keep_running("refresh", lambda: keep_fresh(self.fleet, self.keyring, self.conductor)))
         await self.operations.start()
         logger().info("gateway-started", cluster=self.roster.cluster_id.hex(), count=left, listen=self.config.port)
 

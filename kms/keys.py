@@ -23,6 +23,8 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     signatures: list[CertificateSignature]
     labels: dict[str, str]
+    earlier: list[tuple[bytes, list[CertificateSignature]]] = []
+    """Body and signatures of every version before this one, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +102,18 @@ class Key:
         """This key with signatures replaced by newer ones of the same slots."""
         merged = {item.slot: item for item in self.record.signatures} | {item.slot: item for item in fresh}
         signatures = [merged[slot] for slot in sorted(merged)]
-        return Key.of(
-            KeyRecord(body=self.record.body, signatures=signatures, labels=self.record.labels), self.created_at
-        )
+        return Key.of(msgspec.structs.replace(self.record, signatures=signatures), self.created_at)
+
+    def at_version(self, version: int) -> Key | None:
+        """The key as an earlier version of it, or itself; None where there is no such version."""
+        if version == self.certificate.version:
+            return self
+        for place, (body, signatures) in enumerate(self.record.earlier, start=1):
+            found = Key.of(KeyRecord(body=body, signatures=signatures, labels=self.record.labels), self.created_at)
+            if found.certificate.version == version:
+                record = msgspec.structs.replace(found.record, earlier=self.record.earlier[: place - 1])
+                return replace(found, record=record)
+        return None
 
     def to_json(self, *, state: str) -> dict[str, Any]:
         """The record as the API shows it; everything but `state` and `labels` is what the certificate says."""

@@ -45,16 +45,16 @@ USED_UP = frozenset(
 After two transactions under one nonce, some nodes remember the one and some the other.
 """
 
-OWN_STATE_EXACT = USED_UP | {
+MOVING = frozenset({"key.epoch", "key.resharing", "ceremony-unresolved"})
+"""Codes of nodes whose shares of the key are being renewed, or have been."""
+
+OWN_STATE_EXACT = USED_UP | MOVING | {
     "internal",
     "nonce.unknown",
     "nonce.spent",
     "key.unknown",
     "policy.unknown",
     "request.busy",
-    "key.epoch",
-    "key.resharing",
-    "ceremony-unresolved",
 }
 
 
@@ -136,6 +136,9 @@ class Trouble:
         used_up = [refusal for refusal in self.refusals.values() if refusal.code in USED_UP]
         if used_up:
             return used_up[0]
+        moving = [item for item in self.refusals.values() if item.code in MOVING]
+        if moving:
+            return UnavailableError(moving[0].detail, code=moving[0].code, hint=moving[0].hint)
         attestation = [item for item in self.refusals.values() if item.code.startswith("attestation-")]
         if attestation:
             return UnavailableError(attestation[0].detail, code=attestation[0].code, hint=attestation[0].hint)

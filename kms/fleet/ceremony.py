@@ -8,30 +8,24 @@ A failure before step 4 ends the attempt without a key; after it only delivery i
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
+from enclave.ceremonies.facts import Kind
 from enclave.certificate import verify_certificate
 from enclave.errors import PeerError
 from enclave.key_order import KeyOrder
-from enclave.wire.ceremonies import CeremonyCommitted, CeremonyMessage, CeremonyRound, CeremonyStart
-from enclave.wire.message import Message, decode_as, encode, tagged
-from kms.errors import ConflictError, KmsError, NodeRefusal, UnavailableError
+from enclave.wire.ceremonies import CeremonyCommitted, CeremonyRound, CeremonyStart
+from enclave.wire.message import decode_as, encode, tagged
+from kms.errors import ConflictError, KmsError, UnavailableError
+from kms.fleet.ceremonies.rounds import ask, drive
 from kms.fleet.fleet import Fleet
 from kms.keys import Key, KeyRecord
 from kms.observe import logger
 from kms.store.protocol import Store, StoredCeremony
-
-ROUND_TIMEOUT_S = 30.0
-"""Longest wait for one round: seconds of arithmetic for 7-of-10 on a loaded machine."""
-
-COMMIT_ROUND = 4
 
 
 class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +58,8 @@ async def create_key(
         )
     session = os.urandom(32)
     key = key_id_of(request_id)
-    start = CeremonyStart(session=session, kind="dkg", token=token, body=body, key=key, participants=slots)
-    messages = await _round(fleet, slots, "ceremony-start", start)
-    for number in (2, 3):
-        following = CeremonyRound(session=session, round=number, messages=messages)
-        messages = await _round(fleet, slots, "ceremony-round", following)
-    commit = CeremonyRound(session=session, round=COMMIT_ROUND, messages=messages)
+    start = CeremonyStart(session=session, kind=Kind.DKG, token=token, body=body, key=key, participants=slots)
+    commit = await drive(fleet, start)
     record = OrderRecord(participants=slots, labels=dict(order.labels), created_at=fleet.clock(), body=_digest(body))
     ceremony = StoredCeremony(
         session=session, reference=reference, key=key, commit=encode(commit), order=_ENCODER.encode(record)
@@ -92,7 +82,7 @@ async def finish(fleet: Fleet, store: Store, ceremony: StoredCeremony) -> Key:
     """
     record = _DECODER.decode(ceremony.order)
     commit = decode_as(CeremonyRound, ceremony.commit)
-    answers = await _ask(fleet, record.participants, "ceremony-commit", commit)
+    answers = await ask(fleet, record.participants, "ceremony-commit", commit)
     signatures = [
         signature
         for answer in answers.values()
@@ -131,38 +121,6 @@ def key_id_of(request_id: bytes) -> str:
     """The id of the key that one request makes: the same request never makes two keys."""
     digest = hashlib.sha256(tagged("key-id", request_id)).digest()[:16]
     return "key_" + base64.b32encode(digest).decode("ascii").rstrip("=").lower()
-
-
-async def _round(fleet: Fleet, slots: list[str], verb: str, message: Message) -> list[CeremonyMessage]:
-    """Every participant's message; the first failure ends the attempt."""
-    answers = await _ask(fleet, slots, verb, message)
-    failures = {slot: answer for slot, answer in answers.items() if isinstance(answer, BaseException)}
-    if failures:
-        raise _worst(failures)
-    return [answer for answer in answers.values() if isinstance(answer, CeremonyMessage)]
-
-
-async def _ask(fleet: Fleet, slots: list[str], verb: str, message: Message) -> Mapping[str, Any]:
-    replies = await asyncio.gather(
-        *(fleet.links[slot].call(verb, message, timeout_s=ROUND_TIMEOUT_S) for slot in slots), return_exceptions=True
-    )
-    return dict(zip(slots, replies, strict=True))
-
-
-def _worst(failures: Mapping[str, BaseException]) -> BaseException:
-    """The failure that says most: a defect of ours, a proven culprit, a refusal, then a lost node."""
-    for slot, failure in failures.items():
-        logger().warning("ceremony-failed", slot=slot, code=getattr(failure, "code", type(failure).__name__))
-    defects = [item for item in failures.values() if not isinstance(item, KmsError)]
-    refusals = [item for item in failures.values() if isinstance(item, NodeRefusal)]
-    named = [item for item in refusals if item.culprits]
-    if defects or named or refusals:
-        return (defects or named or refusals)[0]
-    return UnavailableError(
-        f"lost {', '.join(failures)} during the ceremony; no key was made",
-        code="ceremony-unavailable",
-        hint="send the order again with a fresh token",
-    )
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from enclave.wire.attestation import CollateralRequest, RegistryRequest
@@ -39,6 +39,8 @@ class DocumentRelay:
         self._fleet = fleet
         self._store = store
         self._newest = newest
+        self.take_up: Callable[[NodeLink, bytes], Awaitable[None]] | None = None
+        """Ends a session that a node prepared and of which this gateway keeps no commit."""
 
     async def deliver(self, envelope: bytes) -> Delivery:
         """Send one document to every node of the roster."""
@@ -80,8 +82,9 @@ class DocumentRelay:
     async def _commit(self, link: NodeLink, session: bytes) -> None:
         ceremony = await self._store.ceremony(session)
         if ceremony is None:
-            # Prepared there, but not everywhere: nobody holds a commit, so the key never existed.
             logger().warning("ceremony-unresolved", slot=link.slot, session=session.hex()[:16])
+            if self.take_up is not None:
+                await self.take_up(link, session)
             return
         await link.call("ceremony-commit", decode_as(CeremonyRound, ceremony.commit), timeout_s=CONTROL_TIMEOUT_S)
         logger().info("commit-delivered", slot=link.slot, key=ceremony.key)

@@ -9,6 +9,7 @@ from kms.routes import (
     approvers,
     audit,
     budgets,
+    ceremonies,
     collateral,
     credentials,
     data_key,
@@ -16,6 +17,7 @@ from kms.routes import (
     decrypt,
     derive,
     encrypt,
+    evaluate,
     evidence,
     freeze,
     health,
@@ -42,8 +44,8 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
     endpoint
     for module in (
         root, roster, nodes, evidence, collateral, registry,
-        agents, approvers, credentials, policies, budgets, freeze,
-        keys, imports, key, public_key, derive, key_state,
+        agents, approvers, credentials, policies, evaluate, budgets, freeze,
+        keys, imports, key, public_key, derive, key_state, ceremonies,
         sign, verify, encrypt, decrypt, rewrap, data_key,
         secrets, operations, decisions,
         audit, log, receipts, health,

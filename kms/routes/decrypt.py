@@ -16,6 +16,7 @@ from kms.body import Reply, Request
 from kms.endpoint import Answer, Context, Endpoint, outcome
 from kms.fleet.decrypt import open_here, sealed_partials
 from kms.keys import Key
+from kms.renewal import on_newest_shares
 from kms.routes.opened import opened_by_node, parse_opening
 from kms.routes.shapes import usable_key
 
@@ -68,6 +69,7 @@ async def decrypt(context: Context) -> Answer:
     return await executed_or_parked(context, key, perform)
 
 
+@on_newest_shares
 async def perform(context: Context, key: Key) -> Outcome:
     """Have the nodes open an admitted request's ciphertext."""
     request = parse_opening(context.body, key, kind="decrypt")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from enclave.key_specs import Custody
+from enclave.tokens import key_resource
 from kms.body import Reply, Request
 from kms.directory import Directory
 from kms.endpoint import Context
@@ -114,5 +115,12 @@ async def usable_key(context: Context) -> Key:
     key = await visible_key(context)
     if context.gateway.directory.is_operator(context.caller.principal):
         raise ForbiddenError("expected an agent: operators make keys, agents use them", code="role.missing")
+    named = context.caller.token.resource
+    for version in range(1, key.certificate.version):
+        # An earlier version is used by whoever names it: to move what its address holds, to read what it sealed.
+        if named == key_resource(key.key, version):
+            key = key.at_version(version) or key
+            break
     context.gateway.admissions.require_resource(context.caller, key.resource)
     return key
+

@@ -20,6 +20,7 @@ from kms.fleet.reconstruct import sign_ecdsa
 from kms.fleet.schemes import Bip340, Ed25519
 from kms.fleet.signing import sign_schnorr
 from kms.keys import Key
+from kms.renewal import on_newest_shares
 from kms.routes.payloads import SignatureJson, Signed, SignRequest, check_sign_body
 from kms.routes.shapes import usable_key
 
@@ -39,6 +40,7 @@ async def sign(context: Context) -> Answer:
     return await executed_or_parked(context, key, perform)
 
 
+@on_newest_shares
 async def perform(context: Context, key: Key) -> Outcome:
     """Have the nodes sign an admitted request."""
     payload = parse_sign_body(context.body, key.certificate.usage, key.certificate.spec)

@@ -23,6 +23,7 @@ from attestation.envelope import Envelope, b64url
 from attestation.proof_of_cloud.registry import Registry
 from attestation.simulated.authority import Authority
 from attestation.simulated.service import Launch, SimulatedPlatformService
+from enclave.ceremonies.steps import Work
 from enclave.documents import Agent, Document, KeyState, PolicyDocument, sign_document
 from enclave.ids import new_id
 from enclave.roster import Roster
@@ -62,10 +63,18 @@ class _Node(NodeState):
 
     fault: Fault | None = None
 
-    def handle(self, connection: int, verb: str, request: Message, now: int) -> Message:
+    def begin(self, connection: int, verb: str, request: Message, now: int) -> Message | Work[Message]:
         """The honest reply, or what the fault makes of it."""
-        reply = super().handle(connection, verb, request, now)
-        return reply if self.fault is None else self.fault(verb, request, reply)
+        reply = super().begin(connection, verb, request, now)
+        if self.fault is None:
+            return reply
+        if isinstance(reply, Message):
+            return self.fault(verb, request, reply)
+        return self._later(self.fault, verb, request, reply)
+
+    @staticmethod
+    def _later(fault: Fault, verb: str, request: Message, work: Work[Message]) -> Work[Message]:
+        return fault(verb, request, (yield from work))
 
 
 class Fabric:
