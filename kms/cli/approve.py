@@ -65,6 +65,5 @@ async def _decide(decision: str, operation: str, key: Path, yes: bool, target: T
         emit_json(answer)
     else:
         approval = answer.get("approval", {})
-        say(
-            f"{operation} is {answer['state']}, {len(approval.get('approvals', []))} of {approval.get('minimum')} approvals"
-        )
+        given, needed = len(approval.get("approvals", [])), approval.get("minimum")
+        say(f"{operation} is {answer['state']}, {given} of {needed} approvals")
