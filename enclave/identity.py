@@ -30,7 +30,16 @@ class BootIdentity:
 
     __slots__ = ("_kem", "_quoting", "_signer", "public")
 
-    def __init__(self, *, cluster: bytes, slot: str, boot_counter: int, roster_digest: bytes, tls_spki: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: bytes,
+        slot: str,
+        boot_counter: int,
+        roster_digest: bytes,
+        tls_spki: bytes,
+        purpose: str = PURPOSE,
+    ) -> None:
         self._signer = Ed25519PrivateKey.generate()
         self._kem = CeremonyKey()
         self._quoting: dict[bytes, Identity] = {}
@@ -42,7 +51,7 @@ class BootIdentity:
             kem_key=self._kem.public,
             tls_spki=tls_spki,
             roster_digest=roster_digest,
-            purpose=PURPOSE,
+            purpose=purpose,
         )
 
     def sign(self, message: bytes) -> bytes:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
+import ssl
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from enclave.config import NodeConfig
+from enclave.enrol_state import EnrolState
 from enclave.errors import CallerError, EnclaveError
 from enclave.group import check_primitives
 from enclave.hygiene import harden_process
 from enclave.logs import new_log, place_of
 from enclave.roster import Environment, Roster
+from enclave.roster_chain import Link, read_chain
 from enclave.server import NodeServer
 from enclave.state import NodeState
 from enclave.stores import open_store
@@ -46,47 +49,86 @@ async def serve(config: NodeConfig) -> None:
     harden_process()
     check_primitives()
     # 3, 4
-    roster = load_roster(config)
+    links = load_rosters(config)
+    roster = links[0].roster
     tee = open_tee(config, roster)
     # 5
     tls, spki = new_server_context(config.slot)
     store = open_store(config.data, roster=roster, slot=config.slot, tee=tee)
     # Rounded up: a token of this very second may have been executed before the restart.
     started_at = math.ceil(time.time())
-    state = NodeState(roster=roster, slot=config.slot, store=store, tee=tee, tls_spki=spki, now=started_at, log=log)
+    state = NodeState(
+        roster=roster,
+        rosters=links[1:],
+        slot=config.slot,
+        store=store,
+        tee=tee,
+        tls_spki=spki,
+        now=started_at,
+        log=log,
+    )
     try:
         # 6
-        asyncio.get_running_loop().set_exception_handler(_reporter(log))
-        server = NodeServer(state, log)
-        listener = await asyncio.get_running_loop().create_server(
-            server.protocol, config.host, config.port, ssl=tls, ssl_handshake_timeout=HANDSHAKE_S_MAX
-        )
-        port = listener.sockets[0].getsockname()[1]
-        log(
-            "listening",
-            listen=f"{config.host}:{port}",
-            cluster=roster.cluster_id.hex(),
-            boot_counter=state.identity.public.boot_counter,
-            keys=len(state.keys),
-        )
-        await _until_stopped(server, listener, log)
+        facts = {
+            "cluster": roster.cluster_id.hex(),
+            "boot_counter": state.identity.public.boot_counter,
+            "keys": len(state.keys),
+            "roster": state.roster.version,
+        }
+        await _listen(config, state, tls, log, facts)
     finally:
         state.close()
     log("stopped")
 
 
+async def enrol(config: NodeConfig) -> None:
+    """Show this machine to whoever founds a cluster, until SIGTERM or SIGINT; raises CodedError."""
+    log = new_log(config.log_level, slot=config.slot)
+    harden_process()
+    check_primitives()
+    tee = open_tee(config, None)
+    tls, spki = new_server_context(config.slot)
+    state = EnrolState(slot=config.slot, tee=tee, tls_spki=spki)
+    try:
+        await _listen(config, cast(NodeState, state), tls, log, {"purpose": state.identity.public.purpose})
+    finally:
+        state.close()
+    log("stopped")
+
+
+async def _listen(
+    config: NodeConfig, state: NodeState, tls: ssl.SSLContext, log: Callable[..., None], facts: dict[str, Any]
+) -> None:
+    asyncio.get_running_loop().set_exception_handler(_reporter(log))
+    server = NodeServer(state, log)
+    listener = await asyncio.get_running_loop().create_server(
+        server.protocol, config.host, config.port, ssl=tls, ssl_handshake_timeout=HANDSHAKE_S_MAX
+    )
+    port = listener.sockets[0].getsockname()[1]
+    log("listening", listen=f"{config.host}:{port}", **facts)
+    await _until_stopped(server, listener, log)
+
+
 def load_roster(config: NodeConfig) -> Roster:
-    """The signed roster of the configuration; raises CallerError (`config.roster`) or DocumentError."""
+    """The first roster of the configuration; raises as `load_rosters`."""
+    return load_rosters(config)[0].roster
+
+
+def load_rosters(config: NodeConfig) -> tuple[Link, ...]:
+    """The signed roster of the configuration, or the chain from the first to a later one.
+
+    Raises CallerError (`config.roster`), DocumentError.
+    """
     try:
         data = config.roster.read_bytes()
     except OSError as error:
         raise CallerError(f"cannot read {config.roster}: {error.strerror}", code="config.roster") from None
-    roster = Roster.parse(data)
-    roster.slot(config.slot)
-    return roster
+    links = read_chain(data)
+    links[-1].roster.slot(config.slot)
+    return links
 
 
-def open_tee(config: NodeConfig, roster: Roster) -> Tee:
+def open_tee(config: NodeConfig, roster: Roster | None) -> Tee:
     """The platform adapter; raises EnclaveError (`tee.simulated`) for a simulated platform in production."""
     if config.tee_kind in _PLATFORMS:
         return _PLATFORMS[config.tee_kind]()
@@ -94,7 +136,7 @@ def open_tee(config: NodeConfig, roster: Roster) -> Tee:
         raise AssertionError("the configuration names no socket")
     if config.tee_kind == "dstack":
         return DstackTee(config.tee_socket)
-    if roster.environment is Environment.PRODUCTION:
+    if roster is not None and roster.environment is Environment.PRODUCTION:
         raise EnclaveError(
             "a production roster does not run on a simulated platform",
             code="tee.simulated",

@@ -6,6 +6,7 @@ import click
 
 from attestation import __version__
 from enclave.cli.check import check
+from enclave.cli.enrol import enrol
 from enclave.cli.serve import serve
 
 
@@ -24,4 +25,5 @@ def main() -> None:
 
 
 main.add_command(serve)
+main.add_command(enrol)
 main.add_command(check)

@@ -20,6 +20,7 @@ from kms.client.cluster_file import ClusterFile
 from kms.client.credentials import Credentials
 from kms.client.decryption import Decryption
 from kms.client.documents import Documents
+from kms.client.enrolments import Enrolments
 from kms.client.errors import ConfigurationError
 from kms.client.keys import Keys
 from kms.client.operations import Operations
@@ -72,6 +73,7 @@ class Client:
         self.approvers = Approvers(self.caller, self.documents)
         self.audit = Audit(self.caller)
         self.receipts = Receipts(self.caller, trust)
+        self.enrolments = Enrolments(self.caller)
         self.rosters = RosterUpdates(self.caller, transport, trust)
         self.restrictions = Restrictions(self.caller, self.documents, self.keys, transport, trust)
 

@@ -14,6 +14,7 @@ from attestation.envelope import Envelope
 from enclave.approvals.approver import Approver
 from enclave.documents import KINDS, Agent, Document, KeyState, PolicyDocument, parse_document, payload_type
 from enclave.documents import sign_document as sign_with
+from enclave.enrolment import Enrolment
 from enclave.restrictions import CredentialRevocation, Freeze
 from enclave.roster import Roster
 from kms.client.caller import Caller
@@ -93,6 +94,8 @@ def _route(document: Document) -> tuple[str, str]:
             return "POST", f"/v1/approvers/{document.approver}/revoke"
         case Approver():
             return "POST", "/v1/approvers"
+        case Enrolment():
+            return "POST", f"/v1/nodes/{document.slot}/enrol"
         case Agent() if document.restricts:
             return "POST", f"/v1/agents/{document.agent}/revoke"
     return "POST", "/v1/agents"

@@ -124,6 +124,13 @@ class RosterUpdates:
         except UnavailableError:
             return held_rosters(self._trust)
 
+    async def standing(self) -> list[dict[str, Any]]:
+        """Which version is in force and held at which node, as the gateway tells it; empty if it does not answer."""
+        try:
+            return list(member(await self._transport.json("GET", "/v1/roster/standing"), "nodes", list))
+        except CodedError:
+            return []
+
     async def apply(self, envelope: bytes | None = None) -> RosterReport:
         """Bring the newest version, or the signed one given, to every node, and put it in force where it may be.
 

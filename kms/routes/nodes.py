@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from enclave.tokens import Act
 from enclave.wire.heartbeats import Heartbeat
-from kms.body import Reply
+from kms.body import Reply, read_body
+from kms.control import DocumentReply, DocumentRequest, accept
 from kms.endpoint import Answer, Context, Endpoint, reply
 
 
@@ -78,7 +80,22 @@ def _heard(heartbeat: Heartbeat | None) -> Heard | None:
     )
 
 
+async def enrol(context: Context) -> Answer:
+    """Admit one boot of a slot by an operator's document; the node shows itself to the others at once."""
+    request = read_body(context.body, DocumentRequest)
+    slot = context.params["slot"]
+    answer = await accept(context, request, kind="enrol", subject=slot, state="")
+    link = context.gateway.fleet.links.get(slot)
+    if link is not None:
+        context.gateway.relay.attend(link)
+    return answer
+
+
 ENDPOINTS = (
+    Endpoint(
+        method="POST", path="/v1/nodes/{slot}/enrol", summary="Admit a node's new boot", handler=enrol,
+        act=Act.DOCUMENTS_PUT, request=DocumentRequest, reply=DocumentReply, tag="cluster",
+    ),
     Endpoint(
         method="GET", path="/v1/nodes", summary="Nodes and their verdicts on each other", handler=show, act=None,
         reply=Nodes, tag="cluster", informative=True,
