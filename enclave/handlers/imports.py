@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from enclave import freezing
 from enclave.authorise import authorise_order
 from enclave.certificate import KeyCertificate
+from enclave.diversity import check_diversity
 from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.group import GROUPS
 from enclave.handlers.secrets import CLOCK_SKEW_S_MAX, UPLOAD_AGE_S_MAX
 from enclave.imports.acceptance import acceptance_bytes, check_acceptances
 from enclave.imports.pending import PendingImports, check_unknown
 from enclave.imports.upload import KeyUpload, share_info
+from enclave.key_order import KeyOrder
 from enclave.keys import certify
 from enclave.secret import Secret
 from enclave.secret_upload import SealedFor
@@ -24,6 +27,7 @@ from enclave.tokens import Act
 from enclave.wire.attestation import Identity
 from enclave.wire.documents import CertificateSignature
 from enclave.wire.imports import ImportAccepted, ImportCommit, ImportPrepare
+from enclave.working import check_working
 
 if TYPE_CHECKING:
     from enclave.state import NodeState
@@ -43,6 +47,7 @@ def prepare(node: NodeState, _connection: int, request: ImportPrepare, now: int)
             raise CallerError("the upload has no share for this node", code="import.not-addressed")
         if not now - UPLOAD_AGE_S_MAX <= upload.created_at <= now + CLOCK_SKEW_S_MAX:
             raise CallerError("the upload's time is not now", code="import.time", hint="check the clock, deal it again")
+        _check_committee(node, upload.order, now)
         check_unknown(node.keys, certificate)
         upload.check_proof(node.roster.cluster_id)
         with _open_share(node, upload, *found) as share:
@@ -61,6 +66,8 @@ def commit(node: NodeState, _connection: int, request: ImportCommit, now: int) -
     found = pending.find(request.transcript)
     if found is None:
         raise RefusedError("this node has accepted no such import", code="import.unknown", hint="send the upload again")
+    check_working(node, now)
+    freezing.check_cluster(node.directory)
     certificate = KeyCertificate.parse(found.body)
 
     def identity_of(slot: str) -> Identity:
@@ -69,6 +76,17 @@ def commit(node: NodeState, _connection: int, request: ImportCommit, now: int) -
     check_acceptances(certificate, request.accepted, identity_of)
     check_unknown(node.keys, certificate)
     return certify(node.identity, pending.activate(found, node.keys).body)
+
+
+def _check_committee(node: NodeState, order: KeyOrder, now: int) -> None:
+    """As for a generated key: trusted holders, diverse enough, under a policy whose caps they can hold."""
+    if not set(order.assemblers) <= set(order.nodes):
+        # An assembler judges requests by its own record of the key, and unwraps what it keeps itself.
+        raise CallerError("expected assemblers among the key's nodes", code="order.assemblers")
+    check_diversity(node.verdicts.facts(order.nodes, now), node.roster.diversity, order.shares_needed)
+    policy = node.directory.policy(order.policy)
+    if policy is not None:
+        node.limits.check_caps(policy, nodes=len(order.nodes), quorum=order.signing_quorum)
 
 
 def _open_share(node: NodeState, upload: KeyUpload, index: int, sealed: SealedFor) -> Secret:

@@ -183,9 +183,6 @@ class KeyUpload:
     def _check_wrapping(self, fields: Fields) -> None:
         if (self.order.spec == P256) != bool(self.wrapped):
             fields.refuse("a P-256 key is wrapped, no other is", "wrapped")
-        if self.order.spec == P256 and not set(self.order.assemblers) <= set(self.order.nodes):
-            # An assembler unwraps what it keeps itself.
-            raise CallerError("the assemblers of an imported P-256 key hold shares of it", code="order.assemblers")
         if not SHARES_NEEDED_MIN <= self.order.shares_needed == len(self.commitments):
             fields.refuse("expected as many commitments as shares are needed", "commitments")
 

@@ -16,6 +16,7 @@ from nacl.signing import VerifyKey
 from attestation.canonical import canonical_json
 from attestation.envelope import b64url
 from enclave.certificate import KeyCertificate
+from enclave.diversity import Dimension, DiversityTerms
 from enclave.errors import CallerError
 from enclave.group import GROUPS
 from enclave.group.ed25519 import ED25519
@@ -212,12 +213,38 @@ def test_a_p256_key_proves_itself(ready: ImportWorld) -> None:
     assert code_of(ready.prepare_at, "node-1", upload, body=off_curve) == "import.public-key"
 
 
-def test_p256_assemblers_hold_shares(ready: ImportWorld) -> None:
-    """An assembler that is no holder would have nothing to unwrap."""
-    nodes = ready.slots[:4]
-    upload = ready.upload("p256-ecdsa", nodes=nodes, assemblers=["node-1"])
-    order = json.loads(upload.body())["order"] | {"assemblers": ["node-5"]}
-    assert code_of(ready.prepare_at, "node-1", upload, body=changed(upload, order=order)) == "order.assemblers"
+@pytest.mark.parametrize("spec", ["p256-ecdsa", "secp256k1-ecdsa"])
+def test_assemblers_hold_shares(ready: ImportWorld, spec: str) -> None:
+    """An assembler that is no holder has no record of the key, and nothing to unwrap."""
+    upload = ready.upload(spec, nodes=ready.slots[:4], assemblers=["node-5"], custody="reconstruct")
+    assert code_of(ready.prepare_at, "node-1", upload) == "order.assemblers"
+
+
+def test_holders_are_trusted(ready: ImportWorld) -> None:
+    """A node that does not trust another holder accepts nothing that it would hold together with it."""
+    ready.nodes["node-1"].verdicts._rows.pop("node-4")
+    assert code_of(ready.prepare_at, "node-1", ready.upload()).startswith("attestation-")
+
+
+def test_holders_are_diverse(tmp_path: Path) -> None:
+    """What the roster asks of a key's nodes holds for imported keys, too."""
+    accepted = frozenset({Dimension.OPERATOR, Dimension.PROVIDER})
+    terms = DiversityTerms(limits={Dimension.VENDOR: 4}, accept_common=accepted)
+    world = ImportWorld(tmp_path, diversity=terms)
+    world.ready(ALLOW_MESSAGES)
+    try:
+        assert code_of(world.prepare_at, "node-1", world.upload()) == "diversity.vendor"
+        assert world.prepare_at("node-1", world.upload(nodes=world.slots[:4])).slot == "node-1"
+    finally:
+        world.stop()
+
+
+def test_a_frozen_cluster_begins_no_accepted_import(ready: ImportWorld) -> None:
+    """A freeze between acceptance and commit counts."""
+    upload = ready.upload()
+    accepted = ready.prepare(upload)
+    freeze(ready, Scope.CLUSTER)
+    assert code_of(ready.commit_at, "node-1", upload, accepted) == "frozen.cluster"
 
 
 def test_one_key_is_imported_once(ready: ImportWorld) -> None:
