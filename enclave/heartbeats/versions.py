@@ -7,7 +7,7 @@ it has them; in the quiet state nothing travels but one digest.
 
 from __future__ import annotations
 
-import random
+import os
 from collections.abc import Iterable
 
 from attestation.envelope import Envelope
@@ -65,8 +65,10 @@ class Versions:
             return []
         names = self.directory.restrictions
         names.reverse()  # newest first
-        # By chance, not in turns: whoever asks for heartbeats and drops every second one would drop the same half.
-        rest = random.sample(names[ALWAYS:], min(DOCUMENTS_MAX, max(0, len(names) - ALWAYS)))
+        # From a place drawn by lot, not in turns: whoever drops every second heartbeat would drop the same half.
+        rest = names[ALWAYS:]
+        start = int.from_bytes(os.urandom(4), "big") % max(1, len(rest))
+        rest = rest[start:] + rest[:start]
         documents: list[bytes] = []
         room = DOCUMENTS_BYTES_MAX
         for name in (names[:ALWAYS] + rest)[:DOCUMENTS_MAX]:
