@@ -21,7 +21,21 @@ CLOCKS_S_MAX = 10
 ORDERS = frozenset({"ceremony-start", "secret-put", "import-prepare"})
 """Decisions before there is a key."""
 
-_BEGUN = "ecdsa-start"
+CONTRIBUTIONS = ORDERS | {
+    "sign",
+    "schnorr-sign",
+    "ecdsa-release",
+    "release",
+    "assemble",
+    "p256-release",
+    "p256-derive",
+    "partial",
+    "open",
+    "secret-release",
+    "export",
+}
+"""Verbs by which a node has done its part; others (a first round, waiting for approvals) only lead there."""
+
 _JOINERS = frozenset({"assemble", "open"})
 """What the node does that shares or partials travel to."""
 
@@ -62,9 +76,9 @@ def check_agreement(receipt: Receipt) -> Outcome:
     ]
     if not made or any(item.decision.request_id != receipt.request_id for item in made):
         raise ReceiptError("expected decisions on the request that the receipt names", code="receipt.request")
-    if len({(item.decision.principal, item.decision.resource) for item in made}) != 1:
+    if len({(item.decision.principal, item.decision.resource) for item in made if item.decision.principal}) != 1:
         raise ReceiptError("one request has one principal and one resource", code="receipt.request")
-    allowed = [item for item in made if item.decision.outcome == ALLOW and item.decision.verb != _BEGUN]
+    allowed = [item for item in made if item.decision.outcome == ALLOW and item.decision.verb in CONTRIBUTIONS]
     groups: dict[tuple[object, ...], list[Made]] = {}
     for item in allowed:
         groups.setdefault(_terms(item.decision), []).append(item)

@@ -32,7 +32,7 @@ ATTEMPTS_KEPT = 1024
 """ECDSA attempts between their first round and their release: twice what can be running."""
 
 DOCUMENTS_KEPT = 4096
-"""Documents acknowledged in this boot: repeated deliveries get no second leaf."""
+"""Documents and keys taken in this boot that are remembered: repeated deliveries get no second leaf."""
 
 Output = tuple[str, tuple[bytes, ...]]
 """Scheme and parts of an output commitment."""
@@ -273,7 +273,7 @@ def _import_commit(node: NodeState, verb: str, _asked: Asked | None, request: An
 
 def _came_into_force(node: NodeState, verb: str, bodies: list[bytes], session: bytes, now: int) -> None:
     for body in bodies:
-        if not _is_new(node, _digest(b"commit" + body)):
+        if not _is_new(node, verb, body):
             continue
         certificate = KeyCertificate.parse(body)
         node.receipts.append(
@@ -293,12 +293,26 @@ def _came_into_force(node: NodeState, verb: str, bodies: list[bytes], session: b
 
 def _document(node: NodeState, verb: str, _asked: Asked | None, _request: Any, reply: Any, now: int) -> None:
     """A signed document counts here from now on."""
-    if _is_new(node, reply.digest):
+    if _is_new(node, verb, reply.digest):
         node.receipts.append(Decision(time=now, verb=verb, outcome=ALLOW, subject=reply.digest).encode())
 
 
-def _is_new(node: NodeState, digest: bytes) -> bool:
-    documents = node.journal.documents
+def _parked(node: NodeState, verb: str, asked: Asked | None, request: Any, reply: Any, now: int) -> None:
+    """A request that waits for people, or has what it waited for: by its fingerprint."""
+    if asked is not None:
+        fingerprint = reply.fingerprint if verb == "park" else request.statements[0].fingerprint
+        _write(node, verb, asked, [], now, subject=_digest(fingerprint))
+
+
+def _ended(node: NodeState, verb: str, _asked: Asked | None, request: Any, _reply: Any, now: int) -> None:
+    """A parked request that will never be executed."""
+    if _is_new(node, verb, request.request_id):
+        node.receipts.append(Decision(time=now, verb=verb, outcome=ALLOW, request_id=request.request_id).encode())
+
+
+def _is_new(node: NodeState, verb: str, content: bytes) -> bool:
+    """Whether this was not written down in this boot already, as far as is remembered."""
+    documents, digest = node.journal.documents, _digest(verb.encode() + content)
     if digest in documents:
         return False
     while len(documents) >= DOCUMENTS_KEPT:
@@ -327,6 +341,12 @@ RECORDED: dict[str, Record] = {
     "export": _use,
     "ceremony-start": _order,
     "ceremony-commit": _commit,
+    "park": _parked,
+    "approved": _parked,
+    "reject": _ended,
+    "cancel": _ended,
     "control": _document,
+    "roster": _document,
+    "roster-activate": _document,
 }
 """The verbs that decide something, and how each becomes a leaf."""
