@@ -15,6 +15,7 @@ from kms.client.approvers import Approvers
 from kms.client.attestor import Attestor
 from kms.client.audit import Audit
 from kms.client.caller import Caller
+from kms.client.ceremonies import Ceremonies
 from kms.client.certified import AttestedChecker, CertificateChecker, UncheckedChecker
 from kms.client.cluster_file import ClusterFile
 from kms.client.credentials import Credentials
@@ -70,6 +71,7 @@ class Client:
         self.decryption = Decryption(self.caller, self.keys, sender)
         self.secrets = Secrets(self.caller, checker, attestor, sender)
         self.operations = Operations(self.caller)
+        self.ceremonies = Ceremonies(self.caller)
         self.approvers = Approvers(self.caller, self.documents)
         self.audit = Audit(self.caller)
         self.receipts = Receipts(self.caller, trust)

@@ -12,6 +12,7 @@ from typing import Any
 from attestation.canonical import canonical_json
 from attestation.envelope import Envelope
 from enclave.approvals.approver import Approver
+from enclave.ceremonies.orders import PAYLOAD_TYPE as ORDER_TYPE
 from enclave.documents import KINDS, Agent, Document, KeyState, PolicyDocument, parse_document, payload_type
 from enclave.documents import sign_document as sign_with
 from enclave.enrolment import Enrolment
@@ -51,7 +52,7 @@ class Documents:
         """
         parsed = Envelope.parse(envelope)
         value = parsed.value()
-        known = parsed.payload_type in {payload_type(kind) for kind in KINDS}
+        known = parsed.payload_type in {ORDER_TYPE, *(payload_type(kind) for kind in KINDS)}
         if not known or value.get("cluster") != self._caller.cluster.hex():
             raise ConfigurationError("expected a control document of this cluster", code="client.document")
         return value

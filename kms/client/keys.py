@@ -171,27 +171,39 @@ class Keys:
         )
 
     async def _verify(self, record: Any, *, key: str | None, signers_min: int = 0) -> CertifiedKey:
-        known = self._certified.get(key or "")
         return await certified_key(
             record,
             key=key,
             checker=self._checker,
             cluster=self._caller.cluster,
-            signers_min=known.certificate.shares_needed if known else max(signers_min, SHARES_NEEDED_MIN),
+            signers_min=max(signers_min, SHARES_NEEDED_MIN),
         )
 
     def _keep(self, certified: CertifiedKey) -> CertifiedKey:
         known = self._certified.get(certified.key)
-        if known is not None and known.public_key != certified.public_key:
-            raise VerificationError(f"{certified.key} had another public key before", code="verify.public-key")
-        if known is not None and len(certified.signers) < known.certificate.shares_needed:
-            # In a list the key is known only now: a body that states a lower T must not lower what is asked of it.
-            raise VerificationError(
-                f"expected {known.certificate.shares_needed} attested signers, found {len(certified.signers)}",
-                code="verify.certificate",
-            )
+        if known is not None:
+            _check_continues(known, certified)
         self._certified[certified.key] = certified
         return certified
+
+
+def _check_continues(known: CertifiedKey, found: CertifiedKey) -> None:
+    """What is known of a key bounds what may be said of it: a later epoch has the same public key, a later version its
+    own, and neither ever goes back.
+    """
+    before, after = known.certificate, found.certificate
+    if (after.version, after.epoch) < (before.version, before.epoch):
+        raise VerificationError(
+            f"{found.key} was at version {before.version}, epoch {before.epoch} already", code="verify.epoch"
+        )
+    if after.version == before.version and known.public_key != found.public_key:
+        raise VerificationError(f"{found.key} had another public key before", code="verify.public-key")
+    is_renewed = after.version == before.version and after.epoch > before.epoch
+    if not is_renewed and len(found.signers) < before.shares_needed:
+        # A body that states a lower T must not lower what is asked of it; shares that moved have a T of their own.
+        raise VerificationError(
+            f"expected {before.shares_needed} attested signers, found {len(found.signers)}", code="verify.certificate"
+        )
 
 
 def _custody(spec: str, wanted: str | None) -> Custody:
