@@ -70,6 +70,14 @@ def run_cases(policy: Policy, data: bytes) -> tuple[CaseResult, ...]:
     return results
 
 
+def decide(
+    policy: Policy, body: bytes, *, act: str, usage: str, spec: str, agent: str, key: str, now: int | None
+) -> Decision:
+    """How a policy decides the body of a `sign` or `decrypt` request; raises CallerError if nodes would not read it."""
+    payload = parse_sign_body(body, usage, spec) if act == "sign" else parse_decrypt_body(body)
+    return evaluate(policy, _request(payload, Defaults(agent=agent, key=key, usage=usage, spec=spec, now=now)))
+
+
 def _run(policy: Policy, fields: Fields, defaults: Defaults) -> CaseResult:
     name = fields.text("name")
     facts = _read_defaults(fields, defaults)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import click
 
-from kms.cli.failure import UsageError
 from kms.cli.files import write_output
 from kms.cli.options import Target, run, with_target
 from kms.cli.output import emit_facts, emit_json
-
-LIMITS = ("budgets", "rate", "nonce_guard")
-"""Members of a policy beside its rules."""
+from kms.cli.policy.file import LIMITS, read_policy
 
 
 @click.command()
@@ -31,7 +28,7 @@ def put(file: BinaryIO, policy: str | None, name: str | None, out: Path | None, 
 
     FILE holds {"name"?, "rules": [...], "budgets"?, "rate"?, "nonce_guard"?} or the list of rules alone.
     """
-    value = _read(file)
+    value = read_policy(file)
     limits = {name: value[name] for name in LIMITS if name in value}
     label = name or value.get("name") or Path(file.name).stem
 
@@ -50,22 +47,3 @@ def put(file: BinaryIO, policy: str | None, name: str | None, out: Path | None, 
             emit_facts(facts)
 
     run(work())
-
-
-def _read(file: BinaryIO) -> dict[str, Any]:
-    from attestation.canonical import JSON_BYTES_MAX, parse_json
-    from attestation.errors import DocumentError
-
-    try:
-        value = parse_json(file.read(JSON_BYTES_MAX + 1))
-    except DocumentError as error:
-        raise UsageError(f"{file.name}: {error.detail}", hint=error.hint) from None
-    if isinstance(value, list):
-        value = {"rules": value}
-    if (
-        not isinstance(value, dict)
-        or not isinstance(value.get("rules"), list)
-        or set(value) - {"name", "rules", *LIMITS}
-    ):
-        raise UsageError(f'{file.name}: expected {{"name", "rules": [...], {", ".join(LIMITS)}}} or a list of rules')
-    return value
