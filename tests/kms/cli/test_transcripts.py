@@ -20,8 +20,16 @@ def test_session(name: str, cluster: RunningCluster, tmp_path: Path, monkeypatch
     """The session's commands print what the transcript says."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "password.txt").write_text("a long enough password\n")
+    (tmp_path / "wrong.txt").write_text("another long password\n")
     environment = {"HOLDFAST_CLUSTER": str(cluster.dev.cluster_file)}
-    play(DIRECTORY / f"{name}.txt", environment, {"POLICY": cluster.policy, "AGENT": cluster.agent.issuer})
+    words = {
+        "POLICY": cluster.policy,
+        "AGENT": cluster.agent.issuer,
+        "AGENT_KEY": str(cluster.dev.layout.agent_key),
+    }
+    play(DIRECTORY / f"{name}.txt", environment, words)
+    exported = tmp_path / "going.json"
+    assert not exported.exists() or exported.stat().st_mode & 0o777 == 0o600
 
 
 def test_failures_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
