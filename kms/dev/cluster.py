@@ -19,8 +19,11 @@ from typing import Self
 
 from attestation.errors import DocumentError
 from attestation.proof_of_cloud.registry import Registry
-from attestation.simulated.authority import Authority
+from attestation.simulated.authority import Authority, simulated_measurement
+from attestation.simulated.storage import write_private
 from enclave.roster import Roster
+from enclave.roster_chain import Link, read_chain, write_chain
+from kms.client.cluster_file import FOLLOWED_SUFFIX
 from kms.client.transport import Transport
 from kms.dev import create as creation
 from kms.dev.bootstrap import ensure_defaults
@@ -33,6 +36,7 @@ from kms.dev.ports import HOST, choose, require_free
 from kms.dev.readiness import wait_listening, wait_trusted, wait_verdict
 from kms.dev.trust_files import keep_fresh, restate, write_collateral
 from kms.errors import ConflictError
+from kms.fleet.rosters import FILE as ROSTERS_FILE
 
 NODES_DEFAULT = 5
 PORT_DEFAULT = 8750
@@ -118,6 +122,17 @@ class DevCluster:
         await child.stop()
         await child.start()
 
+    async def upgrade_node(self, slot: str, image: str) -> None:
+        """Stop a node and start another image in its machine, which cannot open the old disk: it is kept aside."""
+        await self._children[slot].stop()
+        self._machines.launch(slot, simulated_measurement(image))
+        directory = self.layout.node(slot)
+        for path in directory.glob("*.db*"):
+            path.rename(path.with_name(f"{path.name}.before-{image}"))
+        # A node without a disk learns the rosters from its configuration: peers count only what names a later one.
+        keep_chain(self.layout)
+        await self._children[slot].start()
+
     async def revoke_platform(self, slot: str, reason: str = "revoked by the developer") -> None:
         """Enter a revocation of the slot's machine into the registry; the gateway carries it to the nodes."""
         self.registry.revoke(platform_id(self.authority, slot), reason, int(time.time()))
@@ -177,7 +192,9 @@ class DevCluster:
         sockets = layout.sockets(self.slots)
         for directory in {path.parent for path in sockets.values()} - {layout.root}:
             self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        await self._stack.enter_async_context(Machines(self.authority, sockets, self.roster.configuration))
+        self._machines = await self._stack.enter_async_context(
+            Machines(self.authority, sockets, self.roster.configuration)
+        )
         self._progress(f"starting {len(self.slots)} nodes and the gateway")
         self._add_children(sockets)
         await self._start_children()
@@ -238,10 +255,25 @@ def _take_directory(layout: Layout) -> None:
         )
 
 
+def keep_chain(layout: Layout) -> tuple[Link, ...]:
+    """The cluster's rosters, with what the gateway has followed since; the roster file holds them all afterwards.
+
+    Raises DocumentError.
+    """
+    links = read_chain(layout.roster.read_bytes())
+    followed = layout.gateway / ROSTERS_FILE
+    if followed.exists():
+        later = read_chain(followed.read_bytes(), known=links[-1].roster)
+        if later:
+            links += later
+            write_private(layout.roster, write_chain([link.envelope for link in links]))
+    return links
+
+
 def _read_roster(layout: Layout) -> Roster:
-    """The cluster's roster; raises ConflictError (`dev.version`) if this version does not read it."""
+    """The cluster's newest roster; raises ConflictError (`dev.version`) if this version does not read it."""
     try:
-        return Roster.parse(layout.roster.read_bytes())
+        return keep_chain(layout)[-1].roster
     except DocumentError as error:
         raise ConflictError(
             f"the cluster in {layout.root} was not made by this version: {error.detail}",
@@ -252,7 +284,8 @@ def _read_roster(layout: Layout) -> Roster:
 
 def _clear(layout: Layout) -> None:
     """Remove an earlier cluster; only what this program made there."""
-    for path in (layout.cluster_file, layout.roster, layout.operator_key, layout.agent_key):
+    followed = layout.cluster_file.with_suffix(FOLLOWED_SUFFIX)
+    for path in (layout.cluster_file, followed, layout.roster, layout.operator_key, layout.agent_key):
         path.unlink(missing_ok=True)
     for path in (layout.authority, layout.registry, layout.gateway, layout.logs, layout.root / "nodes"):
         shutil.rmtree(path, ignore_errors=True)

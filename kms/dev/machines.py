@@ -53,15 +53,20 @@ class Machines:
 
     def __init__(self, authority: Authority, sockets: Mapping[str, Path], configuration: bytes) -> None:
         launch = Launch(mrtd=MEASUREMENT, mrconfigid=configuration)
-        self._services = [
-            SimulatedPlatformService(machine(authority, slot), launch, path) for slot, path in sockets.items()
-        ]
+        self._configuration = configuration
+        self._services = {
+            slot: SimulatedPlatformService(machine(authority, slot), launch, path) for slot, path in sockets.items()
+        }
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for service in self._services:
+        for service in self._services.values():
             await self._stack.enter_async_context(service)
         return self
+
+    def launch(self, slot: str, measurement: bytes) -> None:
+        """Another image starts in a slot's machine: it measures differently and gets other sealing keys."""
+        self._services[slot].launch = Launch(mrtd=measurement, mrconfigid=self._configuration)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
