@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 KINDS = {
     "evm_transaction": "transaction fields as JSON",
+    "eip712": "typed data as wallets exchange it, JSON",
+    "eip7702_authorization": "chain_id, address and nonce of a delegation, JSON",
     "eip191": "an Ethereum personal message",
     "solana_message": "a serialized Solana message",
     "message": "plain bytes",
@@ -27,6 +29,9 @@ KINDS = {
 
 DIGESTS = {"digest": "digest", "bitcoin_sighash": "sighash"}
 """Kinds that are 32 bytes, and the member they are in."""
+
+OBJECTS = {"eip712": "typed_data", "eip7702_authorization": "authorization"}
+"""Kinds that are a JSON object, and the member it is."""
 
 _FLAGS = ("chain_id", "nonce", "to", "value", "gas", "max_fee_per_gas", "max_priority_fee_per_gas", "data")
 
@@ -125,6 +130,8 @@ def _payload(
     if (file is None) == (message is None):
         raise UsageError("expected --message TEXT or --file FILE")
     data = message.encode() if message is not None else _read(file)
+    if kind in OBJECTS:
+        return {"kind": kind, OBJECTS[kind]: _object(data, kind)}
     if kind == "bitcoin_psbt":
         return {"kind": kind, "psbt": b64url(_psbt(data))}
     return {"kind": kind, "claims" if kind == "jws" else "message": b64url(data)}
@@ -155,20 +162,24 @@ def _digest(file: BinaryIO | None, digest: str | None) -> bytes:
 
 
 def _transaction(file: BinaryIO | None, given: dict[str, Any]) -> dict[str, Any]:
-    from attestation.canonical import parse_json
-    from attestation.errors import DocumentError
-
     if file is None and not given:
         raise UsageError("expected transaction fields as flags or --file FILE")
     if file is None:
         return {"type": 2, "gas": "21000", "max_priority_fee_per_gas": "0", "value": "0", "data": "0x"} | given
+    return _object(_read(file), "transaction") | given
+
+
+def _object(data: bytes, what: str) -> dict[str, Any]:
+    from attestation.canonical import parse_json
+    from attestation.errors import DocumentError
+
     try:
-        value = parse_json(_read(file))
+        value = parse_json(data)
     except DocumentError as error:
-        raise UsageError(f"transaction: {error.detail}", hint=error.hint) from None
+        raise UsageError(f"{what}: {error.detail}", hint=error.hint) from None
     if not isinstance(value, dict):
-        raise UsageError("expected a JSON object of transaction fields")
-    return value | given
+        raise UsageError(f"{what}: expected a JSON object")
+    return value
 
 
 def _read(file: BinaryIO | None) -> bytes:

@@ -38,6 +38,7 @@ def rules(agent: str) -> list[dict[str, Any]]:
         allow | {"name": "transactions", "kinds": ["evm_transaction"],
                  "evm": {"value_max": str(ETHER), "data": "any", "contract_creation": True, "set_code": True}},
         allow | {"name": "delegations", "kinds": ["eip7702_authorization"], "evm": {"delegates": [DELEGATE]}},
+        allow | {"name": "orders", "kinds": ["eip712"], "evm": {"primary_types": ["Order"]}},
         allow | {"name": "sol", "kinds": ["solana_message"], "solana": {"lamports_max": "1000000000"}},
         allow | {"name": "tokens", "kinds": ["jws"],
                  "jws": {"types": ["at+jwt"], "claims": {"iss": ["robot"]}, "lifetime_s_max": 600}},
