@@ -113,6 +113,7 @@ STATUS_OF_FAMILY: tuple[tuple[str, int], ...] = (
     ("path.", 422),
     ("plaintext.", 422),
     ("policy.", 422),
+    ("evaluate.", 422),
     ("ceremony.", 409),
     ("frozen.", 409),
     ("budget.", 409),

@@ -40,6 +40,7 @@ from enclave.wire.channel import ChannelOpening, ChannelOpenRequest
 from enclave.wire.decrypt import OpenReply, OpenRequest, PartialReply, PartialRequest
 from enclave.wire.documents import Acknowledgement, CertificateRequest, CertificateSignature, ControlRequest, Holdings
 from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
+from enclave.wire.evaluate import EvaluateReply, EvaluateRequest
 from enclave.wire.heartbeats import ClockRequest, ForksReply, HeartbeatReply, HeartbeatsReply, HeartbeatsRequest
 from enclave.wire.imports import ExportedShare, ExportRequest, ImportAccepted, ImportCommit, ImportPrepare
 from enclave.wire.message import Empty, Message, decode
@@ -106,6 +107,7 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "secret-put": (SecretPut, CertificateSignature),
     "secret-challenge": (SecretChallenge, SecretNonce),
     "secret-release": (SecretRelease, ReleasedShare),
+    "evaluate": (EvaluateRequest, EvaluateReply),
     "park": (ParkRequest, Parked),
     "parked": (ParkedRequest, Parked),
     "approved": (ApprovedRequest, Granted),

@@ -36,14 +36,14 @@ async def park(fleet: Fleet, key: Key, *, token: str, body: bytes) -> list[Parke
 
     Raises NodeRefusal, UnavailableError.
     """
-    answers = await _ask(fleet, key.certificate.slots, "park", ParkRequest(token=token, body=body))
+    answers = await ask_holders(fleet, key, "park", ParkRequest(token=token, body=body))
     alike: dict[tuple[bytes, int], list[Parked]] = defaultdict(list)
     for answer in answers.values():
         if isinstance(answer, Parked):
             alike[answer.fingerprint, answer.expires_at].append(answer)
     most = max(alike.values(), key=len, default=[])
     if len(most) < key.certificate.signing_quorum:
-        raise _why(answers, f"expected {key.certificate.signing_quorum} nodes to park the request, found {len(most)}")
+        raise why(answers, f"expected {key.certificate.signing_quorum} nodes to park the request, found {len(most)}")
     return most
 
 
@@ -51,16 +51,16 @@ async def hand_over(
     fleet: Fleet, key: Key, *, token: str, body: bytes, request_id: bytes, approvals: Sequence[Approval]
 ) -> list[str]:
     """The slots that will execute the request now, at least a signing quorum; raises NodeRefusal, UnavailableError."""
-    needed, slots = key.certificate.signing_quorum, key.certificate.slots
-    said = await _ask(fleet, slots, "parked", ParkedRequest(request_id=request_id))
+    needed = key.certificate.signing_quorum
+    said = await ask_holders(fleet, key, "parked", ParkedRequest(request_id=request_id))
     statements = [answer for answer in said.values() if isinstance(answer, Parked)]
     if len(statements) < needed:
-        raise _why(said, f"expected {needed} nodes that parked the request, found {len(statements)}")
+        raise why(said, f"expected {needed} nodes that parked the request, found {len(statements)}")
     request = ApprovedRequest(token=token, body=body, statements=statements, approvals=list(approvals))
-    answers = await _ask(fleet, slots, "approved", request)
+    answers = await ask_holders(fleet, key, "approved", request)
     granted = [slot for slot, answer in answers.items() if isinstance(answer, Granted)]
     if len(granted) < needed:
-        raise _why(answers, f"expected {needed} nodes to take the approvals, found {len(granted)}")
+        raise why(answers, f"expected {needed} nodes to take the approvals, found {len(granted)}")
     return granted
 
 
@@ -75,14 +75,16 @@ async def cancel(fleet: Fleet, key: Key, *, request_id: bytes, token: str) -> li
 
 
 async def _end(fleet: Fleet, key: Key, verb: str, request: Message) -> list[str]:
-    answers = await _ask(fleet, key.certificate.slots, verb, request)
+    answers = await ask_holders(fleet, key, verb, request)
     ended = [slot for slot, answer in answers.items() if isinstance(answer, Empty)]
     if not ended:
-        raise _why(answers, "no node that parked the request could be reached")
+        raise why(answers, "no node that parked the request could be reached")
     return ended
 
 
-async def _ask(fleet: Fleet, slots: Sequence[str], verb: str, request: Message) -> dict[str, Any]:
+async def ask_holders(fleet: Fleet, key: Key, verb: str, request: Message) -> dict[str, Any]:
+    """What every holder of the key answers: a reply, or the error instead of it."""
+    slots = key.certificate.slots
     known = [slot for slot in slots if slot in fleet.links]
     replies = await asyncio.gather(
         *(fleet.links[slot].call(verb, request, timeout_s=TIMEOUT_S) for slot in known), return_exceptions=True
@@ -93,7 +95,7 @@ async def _ask(fleet: Fleet, slots: Sequence[str], verb: str, request: Message) 
     return dict(zip(known, replies, strict=True))
 
 
-def _why(answers: Mapping[str, Any], detail: str) -> KmsError:
+def why(answers: Mapping[str, Any], detail: str) -> KmsError:
     """The refusal most nodes share, if it is about the request; else that too few are there."""
     refusals = [item for item in answers.values() if isinstance(item, NodeRefusal) and not is_own_state(item.code)]
     codes = [item.code for item in refusals if item.code != "approval.unknown"]
