@@ -19,6 +19,9 @@ from kms.receipts.store import LogStore, StoredCheckpoint, StoredEntry
 SETTLE_S = 30
 """Seconds within which leaves of a request may still come; afterwards a receipt shows what there is."""
 
+TOGETHER = frozenset({"sign", "schnorr-sign", "ecdsa-start", "release", "partial", "ceremony-start"})
+"""Verbs that every member of the signer set answers."""
+
 _PARTS = msgspec.msgpack.Decoder(list[bytes])
 
 
@@ -173,7 +176,7 @@ def _is_whole(found: Sequence[tuple[StoredEntry, Decision]]) -> bool:
     """Whether everybody whom the decisions name as a member has decided."""
     decided = {(entry.slot, decision.verb) for entry, decision in found if decision.outcome == ALLOW}
     for _, decision in found:
-        if decision.outcome != ALLOW or decision.verb == "assemble":
+        if decision.outcome != ALLOW or decision.verb not in TOGETHER:
             continue
         ended = "ecdsa-release" if decision.verb == "ecdsa-start" else decision.verb
         if any(slot != decision.target and (slot, ended) not in decided for slot, _ in decision.members):
