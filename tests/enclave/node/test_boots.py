@@ -149,7 +149,7 @@ def test_an_enrolment_survives_the_peers_restart(ready: World) -> None:
 
 
 def test_other_code_needs_an_operator_even_on_its_chain(ready: World) -> None:
-    """A boot that proves its chain but measures differently is refused until it is enrolled; with equal code it is not."""
+    """A boot that proves its chain but measures differently is refused; the same boot with equal code is not."""
     first = ready.evidence("node-2", "node-1")
     ready.stop("node-2")
     ready.start("node-2")
