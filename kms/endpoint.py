@@ -83,6 +83,8 @@ class Endpoint:
     status: int = 200
     parameters: tuple[Parameter, ...] = ()
     tag: str = "keys"
+    may_wait: bool = False
+    """Whether policy may send it to people: then the answer is 202 with an operation."""
     informative: bool = False
     """Whether the answer is this gateway's word only, proven by nobody."""
 

@@ -99,6 +99,21 @@ def _operation(endpoint: Endpoint, request: Any, reply: Any) -> dict[str, Any]:
             "default": {"$ref": "#/components/responses/Problem"},
         },
     }
+    if endpoint.may_wait:
+        operation["responses"]["202"] = {
+            "description": "People have to approve it first.",
+            "headers": {"Location": {"schema": {"type": "string"}, "description": "Where the operation is."}},
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/OperationJson"}}},
+        }
+        operation["parameters"].append(
+            {
+                "name": "Prefer",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string"},
+                "description": "wait=N: wait up to N seconds, at most 20, for the operation to end.",
+            }
+        )
     if request is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": request}}}
         operation["parameters"].append(

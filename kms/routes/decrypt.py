@@ -140,6 +140,6 @@ async def _opened(context: Context, key: Key, request: DecryptBody) -> Outcome:
 ENDPOINTS = (
     Endpoint(
         method="POST", path="/v1/keys/{key}/decrypt", summary="Open sealed data", handler=decrypt, act=Act.DECRYPT,
-        request=DecryptRequest, reply=Decrypted, tag="use",
+        request=DecryptRequest, reply=Decrypted, tag="use", may_wait=True,
     ),
 )  # fmt: skip

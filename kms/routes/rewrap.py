@@ -72,6 +72,6 @@ async def perform(context: Context, key: Key) -> Outcome:
 ENDPOINTS = (
     Endpoint(
         method="POST", path="/v1/keys/{key}/rewrap", summary="Seal data to another key inside an enclave",
-        handler=rewrap, act=Act.DECRYPT, request=RewrapRequest, reply=Rewrapped, tag="use",
+        handler=rewrap, act=Act.DECRYPT, request=RewrapRequest, reply=Rewrapped, tag="use", may_wait=True,
     ),
 )  # fmt: skip

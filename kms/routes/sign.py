@@ -126,6 +126,6 @@ def _culprits(slots: tuple[str, ...]) -> dict[str, object]:
 ENDPOINTS = (
     Endpoint(
         method="POST", path="/v1/keys/{key}/sign", summary="Sign one payload", handler=sign, act=Act.SIGN,
-        request=SignRequest, reply=Signed, tag="use",
+        request=SignRequest, reply=Signed, tag="use", may_wait=True,
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -14,6 +15,8 @@ from enclave.approvals.fingerprint import fingerprint_of
 from enclave.approvals.summary import CONTENT_CHARACTERS_MAX, parse_waiting, render
 from enclave.certificate import KeyCertificate
 from enclave.tokens import Act, Token
+from tests.enclave.approvals.make_vectors import FILE
+from tests.enclave.approvals.make_vectors import text as text_of_vectors
 from tests.enclave.payload.messages import legacy
 from tests.enclave.policy.requests import TO, TRANSACTION
 from tests.enclave.samples import AGENT, NOW
@@ -131,3 +134,27 @@ def test_time_beyond_the_calendar_renders() -> None:
     """A deadline after year 9999 is a number."""
     body = json.dumps({"kind": "message", "message": "aGk", "not_after": 2**52}).encode()
     assert f"not after: {2**52} Unix seconds\n" in summary(body)
+
+
+def test_the_published_vectors_are_what_the_code_makes() -> None:
+    """Another release that renders other words shows up here, and needs another number in the first line."""
+    assert FILE.read_text() == text_of_vectors()
+
+
+def test_the_fingerprint_of_the_vectors_by_plain_hashing() -> None:
+    """Written out once more: length-prefixed parts under a tag, hashed."""
+    published = json.loads(FILE.read_text())
+    for item in published["cases"]:
+        parts = [
+            b"holdfast/operation/v1",
+            bytes.fromhex(published["cluster"]),
+            bytes.fromhex(published["request_id"]),
+            hashlib.sha256(item["body"].encode()).digest(),
+            item["key"]["resource"].encode(),
+            item["policy"].encode(),
+            item["policy_version"].to_bytes(8, "big"),
+            item["summary"].encode(),
+            item["expires_at"].to_bytes(8, "big"),
+        ]
+        joined = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        assert hashlib.sha256(joined).hexdigest() == item["fingerprint"]

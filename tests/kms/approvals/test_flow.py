@@ -321,3 +321,24 @@ async def test_waiting_requests_survive_the_gateway(
 def _ended(office: Office, slot: str, error: PendingError) -> str:
     rows = office.fabric.nodes[slot].approvals._ended
     return next((row.how for name, row in rows.items() if operation_id(name) == error.operation), "")
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"spec": "secp256k1-schnorr", "usage": "generic", "name": "schnorr"},
+        {"spec": "secp256k1-ecdsa", "usage": "generic", "custody": "reconstruct", "name": "joined"},
+        {"spec": "p256-ecdsa", "usage": "generic", "custody": "reconstruct", "name": "p256"},
+    ],
+    ids=lambda order: str(order["name"]),
+)
+async def test_every_scheme(
+    office: Office, ada: ApproverCredentials, bob: ApproverCredentials, order: dict[str, Any]
+) -> None:
+    """The client verifies the signature under the certified key, whatever made it."""
+    key = await office.fabric.create_key(**order)
+    await asyncio.sleep(1.1 - time.time() % 1)
+    error = await office.pending(key)
+    await office.approve(error.operation, ada, bob)
+    signed = await office.agent.operations.result(error, timeout_s=20)
+    assert signed.bip340 or signed.ecdsa or signed.p256
