@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -68,8 +69,19 @@ def roster_facts(audit: ClusterAudit) -> dict[str, str]:
         "environment": str(roster.environment),
         "roster": f"version {roster.version} of {format_instant(roster.created_at)}",
         "signed by": f"{signed}; {roster.quorum_for('roster')} needed",
+        "accepts common": ", ".join(sorted(roster.diversity.accept_common)) or "nothing",
+        "in force": _in_force(audit),
         "registry": f"{snapshot.origin}, {snapshot.size} entries, restated {format_instant(snapshot.issued_at)}",
     }
+
+
+def _in_force(audit: ClusterAudit) -> str:
+    """By how many nodes' own evidence the newest roster is in force, and what the others show."""
+    view = audit.view
+    versions = Counter(view.version_at(slot) for slot in view.nodes)
+    newest = versions.pop(view.roster.version, 0)
+    others = [f"version {version} at {count}" for version, count in sorted(versions.items(), key=str) if version]
+    return ", ".join([f"version {view.roster.version} at {newest} of {len(view.nodes)} nodes", *others])
 
 
 def common_rows(audit: ClusterAudit) -> list[tuple[str, int, str, str]]:
@@ -101,8 +113,15 @@ def key_row(key: KeyAudit) -> tuple[str, ...]:
         str(certificate.signing_quorum),
         ", ".join(sorted(certificate.slots)),
         f"{len(key.certified.signers)} nodes",
-        "ok" if key.common is None else key.common.code,
+        diversity_text(key),
     )
+
+
+def diversity_text(key: KeyAudit) -> str:
+    """Whether a key's nodes meet the terms, and what they have in common only because the roster accepts it."""
+    if key.common is not None:
+        return key.common.code
+    return f"ok, with a common {' and '.join(key.accepted)} accepted" if key.accepted else "ok"
 
 
 def collusion_rows(audit: ClusterAudit) -> list[tuple[str, str, str]]:
@@ -140,7 +159,10 @@ def _node_json(node: NodeAudit) -> dict[str, Any]:
 
 
 def _key_json(key: KeyAudit) -> dict[str, Any]:
-    return key.certified.to_json() | {"diversity": "ok" if key.common is None else key.common.code}
+    return key.certified.to_json() | {
+        "diversity": "ok" if key.common is None else key.common.code,
+        "accepted_common": list(key.accepted),
+    }
 
 
 def _heading(text: str) -> None:

@@ -17,7 +17,7 @@ from attestation.evidence import Claims
 from attestation.proof_of_cloud.policy import Placement, ProofOfCloudPolicy, check_platform
 from attestation.verdict import Outcome, Result, Step, Verdict
 from attestation.verifier import StatementCheck
-from enclave.diversity import NodeFacts, check_diversity
+from enclave.diversity import NodeFacts, check_diversity, largest
 from enclave.presentation import nonce_root, report_data, verifier_for
 from enclave.roster import OperatorEntry, Role, Roster
 from kms.client.certified import CertifiedKey
@@ -41,6 +41,8 @@ class KeyAudit:
 
     certified: CertifiedKey
     common: CodedError | None
+    accepted: tuple[str, ...] = ()
+    """Of operator and provider: those of which one holds enough nodes to reveal the key, as the roster accepts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,9 @@ async def audit_cluster(client: Client, *, list_keys: bool, checks: Sequence[Sta
         keys = []
         try:
             async for certified in client.keys.list():
-                keys.append(KeyAudit(certified=certified, common=_common(certified, view)))
+                keys.append(
+                    KeyAudit(certified=certified, common=_common(certified, view), accepted=_accepted(certified, view))
+                )
         except CodedError as refused:
             error = refused
     return ClusterAudit(
@@ -163,6 +167,16 @@ def _common(certified: CertifiedKey, view: ClusterView) -> CodedError | None:
     except CodedError as error:
         return error
     return None
+
+
+def _accepted(certified: CertifiedKey, view: ClusterView) -> tuple[str, ...]:
+    certificate = certified.certificate
+    mine = [facts for facts in view.facts if facts.slot in certificate.slots]
+    return tuple(
+        str(dimension)
+        for dimension in sorted(view.roster.diversity.accept_common)
+        if largest(mine, dimension)[1] >= certificate.shares_needed
+    )
 
 
 def _signers(client: Client, roster: Roster) -> tuple[OperatorEntry, ...]:

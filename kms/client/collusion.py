@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from enclave.diversity import Dimension, NodeFacts
 from enclave.key_specs import Custody
-from enclave.roster import Role
+from enclave.roster import Role, Roster
+from enclave.roster_terms import BackupTerms
 from kms.client.certified import CertifiedKey
 from kms.client.cluster_audit import ClusterAudit
 
@@ -58,6 +59,7 @@ def collusion_table(audit: ClusterAudit) -> list[Row]:
             at_least="",
         ),
         Row(what="revoke a machine", who="the registry's online key alone (it can only restrict)", at_least=""),
+        *_principal_rows(roster),
         Row(
             what="make evidence of code that does not run",
             who="a processor vendor, or whoever extracts a machine's attestation key (of the machine it is from)",
@@ -70,6 +72,57 @@ def collusion_table(audit: ClusterAudit) -> list[Row]:
         ),
     ]
     return rows
+
+
+def _principal_rows(roster: Roster) -> Iterable[Row]:
+    """Whoever the roster gives a say beside operators: each only where it names some."""
+    delay = roster.upgrade_delay
+    yield Row(
+        what="run other code on the nodes",
+        who=f"{roster.quorum_for('roster')} administrators, then nobody may object for"
+        f" {_count(delay // 3600, 'hour') if delay >= 3600 else _count(delay, 'second')}",
+        at_least="",
+    )
+    yield Row(
+        what="admit another boot of an admitted machine with admitted code",
+        who=_count(roster.quorum_for("enrol"), "administrator"),
+        at_least="",
+    )
+    for issuer in roster.oidc:
+        yield Row(
+            what=f"act as any principal that {issuer.issuer} names",
+            who=f"that issuer alone, or whoever has one of its {_count(len(issuer.keys), 'pinned key')}",
+            at_least="",
+        )
+    for group in roster.approvers:
+        yield Row(
+            what=f"approve what policies send to {group.group}",
+            who=f"as many as the policy says, of {_count(len(group.members), 'approver')}",
+            at_least="",
+        )
+    if roster.backup is not None:
+        yield from _custodian_rows(roster.backup)
+
+
+def _custodian_rows(backup: BackupTerms) -> Iterable[Row]:
+    """A key with threshold T is in T backups; how many people that takes depends on who stands in several sets."""
+    for slot, entry in backup.slots.items():
+        custodians = backup.by_set[entry.custodians]
+        yield Row(
+            what=f"open the backup of {slot}",
+            who=f"{custodians.threshold} of {_count(len(custodians.members), 'custodian')} of {custodians.set}",
+            at_least="",
+        )
+    used = [backup.by_set[entry.custodians] for entry in backup.slots.values()]
+    people = [name for item in used for name in item.members]
+    shared = sorted({name for name in people if people.count(name) > 1})
+    fewest = sorted(item.threshold for item in used)
+    told = f"{', '.join(shared)} stand for more than one slot, as the roster accepts" if shared else "all different"
+    yield Row(
+        what="learn keys from backups",
+        who=f"the custodians of as many slots as shares reveal a key; {told}",
+        at_least=f"{sum(fewest[:2])} custodians where 2 shares do" if len(fewest) > 1 and not shared else "",
+    )
 
 
 def _kinds(audit: ClusterAudit) -> list[list[CertifiedKey]]:
