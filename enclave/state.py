@@ -118,6 +118,8 @@ HANDLERS: dict[str, Handler] = {
     "cancel": approvals.cancel,
     "import-prepare": imports.prepare,
     "import-commit": imports.commit,
+    "import-pending": imports.pending,
+    "import-standing": imports.standing,
     "export": exports.export,
     "log-entries": receipts.entries,
     "log-checkpoint": receipts.checkpoint,

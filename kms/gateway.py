@@ -14,6 +14,7 @@ from kms.approvals.desk import ApprovalDesk
 from kms.config import GatewayConfig
 from kms.directory import Directory
 from kms.errors import ConfigurationError, KmsError
+from kms.fleet import imports
 from kms.fleet.admittance import Admittance
 from kms.fleet.attestation import AttestationRelay
 from kms.fleet.ceremonies.conductor import Conductor
@@ -138,6 +139,7 @@ class Gateway:
         self._tasks.add(keep_running("verdicts", self._poll_verdicts))
         self._tasks.add(keep_running("catch-up", self._poll_holdings))
         self._tasks.add(keep_running("ceremonies", self._resume_ceremonies))
+        self._tasks.add(keep_running("imports", self._resume_imports))
         self._tasks.add(keep_running("refresh", lambda: keep_fresh(self.fleet, self.keyring, self.conductor)))
         await self.operations.start()
         logger().info("gateway-started", cluster=self.roster.cluster_id.hex(), count=left, listen=self.config.port)
@@ -166,6 +168,12 @@ class Gateway:
                 except CodedError as error:
                     logger().warning("ceremony-unfinished", key=ceremony.key, code=error.code)
             await asyncio.sleep(RESUME_S)
+
+    async def _resume_imports(self) -> None:
+        """Bring imports to their end whose relay went away between acceptance and commit."""
+        while True:
+            await asyncio.sleep(CATCH_UP_S)
+            await imports.resume(self.fleet, self.store, self.keyring)
 
     async def _welcome(self, link: NodeLink) -> None:
         """A node answers: give it what it judges by, what it lacks, and let all judge each other."""

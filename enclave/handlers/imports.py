@@ -1,4 +1,4 @@
-"""Verbs of key import: import-prepare, import-commit (specs/import-export.md section 4).
+"""Verbs of key import: import-prepare, -commit, -pending, -standing (specs/import-export.md section 4).
 
 Each node checks its own share and the public parts; nobody has a key before every holder has said that its share is
 right, so an importer that deals badly, and a relay that drops or mixes messages, can only make an import fail.
@@ -26,7 +26,15 @@ from enclave.threshold import vss
 from enclave.tokens import Act
 from enclave.wire.attestation import Identity
 from enclave.wire.documents import CertificateSignature
-from enclave.wire.imports import ImportAccepted, ImportCommit, ImportPrepare
+from enclave.wire.imports import (
+    ImportAccepted,
+    ImportCommit,
+    ImportPending,
+    ImportPrepare,
+    ImportQuery,
+    ImportsPending,
+)
+from enclave.wire.message import Empty
 from enclave.working import check_working
 
 if TYPE_CHECKING:
@@ -52,9 +60,20 @@ def prepare(node: NodeState, _connection: int, request: ImportPrepare, now: int)
         upload.check_proof(node.roster.cluster_id)
         with _open_share(node, upload, *found) as share:
             pending.add(certificate, upload.wrapped, share, now)
-    own = node.identity.public
-    statement = acceptance_bytes(own.cluster, certificate.transcript, slot=own.slot, boot_counter=own.boot_counter)
-    return ImportAccepted(slot=own.slot, boot_counter=own.boot_counter, signature=node.identity.sign(statement))
+    return _accepted(node, certificate.transcript)
+
+
+def pending(node: NodeState, _connection: int, _request: Empty, _now: int) -> ImportsPending:
+    """What this node accepted and holds no key of yet."""
+    records = PendingImports(node.store).all()
+    return ImportsPending(imports=[ImportPending(body=item.body, accepted_at=item.accepted_at) for item in records])
+
+
+def standing(node: NodeState, _connection: int, request: ImportQuery, _now: int) -> ImportAccepted:
+    """This boot's word that the share of an import is right and on disk: a fact, which needs no token."""
+    if node.keys.by_session(request.transcript) is None and PendingImports(node.store).find(request.transcript) is None:
+        raise _unknown()
+    return _accepted(node, request.transcript)
 
 
 def commit(node: NodeState, _connection: int, request: ImportCommit, now: int) -> CertificateSignature:
@@ -65,7 +84,7 @@ def commit(node: NodeState, _connection: int, request: ImportCommit, now: int) -
     pending = PendingImports(node.store)
     found = pending.find(request.transcript)
     if found is None:
-        raise RefusedError("this node has accepted no such import", code="import.unknown", hint="send the upload again")
+        raise _unknown()
     check_working(node, now)
     freezing.check_cluster(node.directory)
     certificate = KeyCertificate.parse(found.body)
@@ -76,6 +95,16 @@ def commit(node: NodeState, _connection: int, request: ImportCommit, now: int) -
     check_acceptances(certificate, request.accepted, identity_of)
     check_unknown(node.keys, certificate)
     return certify(node.identity, pending.activate(found, node.keys).body)
+
+
+def _accepted(node: NodeState, transcript: bytes) -> ImportAccepted:
+    own = node.identity.public
+    statement = acceptance_bytes(own.cluster, transcript, slot=own.slot, boot_counter=own.boot_counter)
+    return ImportAccepted(slot=own.slot, boot_counter=own.boot_counter, signature=node.identity.sign(statement))
+
+
+def _unknown() -> RefusedError:
+    return RefusedError("this node has accepted no such import", code="import.unknown", hint="send the upload again")
 
 
 def _check_committee(node: NodeState, order: KeyOrder, now: int) -> None:

@@ -48,6 +48,10 @@ class PendingImports:
         """Whether a pending import has taken the id."""
         return any(KeyCertificate.parse(record.body).key == key for _, record in self._records())
 
+    def all(self) -> list[PendingImport]:
+        """Every pending import."""
+        return [record for _, record in self._records()]
+
     def add(self, certificate: KeyCertificate, wrapped: bytes, share: Secret, now: int) -> None:
         """Seal a checked share until its commit; raises RefusedError (`import.unresolved`), StorageError."""
         records = list(self._records())

@@ -27,6 +27,26 @@ class ImportCommit(Message, frozen=True):
     accepted: list[ImportAccepted]
 
 
+class ImportPending(Message, frozen=True):
+    """An import this node accepted and was not told the end of."""
+
+    body: bytes
+    """Certificate body that its holders are about to sign."""
+    accepted_at: int
+
+
+class ImportsPending(Message, frozen=True):
+    """All of them, for a relay that wants to bring them to their end."""
+
+    imports: list[ImportPending]
+
+
+class ImportQuery(Message, frozen=True):
+    """Ask whether this node accepted an import, also after it began."""
+
+    transcript: bytes
+
+
 class ExportRequest(Message, frozen=True):
     """Ask for this node's share of an exportable key, sealed to the recipient in the body."""
 

@@ -42,7 +42,15 @@ from enclave.wire.documents import Acknowledgement, CertificateRequest, Certific
 from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
 from enclave.wire.evaluate import EvaluateReply, EvaluateRequest
 from enclave.wire.heartbeats import ClockRequest, ForksReply, HeartbeatReply, HeartbeatsReply, HeartbeatsRequest
-from enclave.wire.imports import ExportedShare, ExportRequest, ImportAccepted, ImportCommit, ImportPrepare
+from enclave.wire.imports import (
+    ExportedShare,
+    ExportRequest,
+    ImportAccepted,
+    ImportCommit,
+    ImportPrepare,
+    ImportQuery,
+    ImportsPending,
+)
 from enclave.wire.message import Empty, Message, decode
 from enclave.wire.receipts import LogCheckpointReply, LogCheckpointRequest, LogEntriesReply, LogEntriesRequest
 from enclave.wire.reconstruct import (
@@ -115,6 +123,8 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "cancel": (CancelRequest, Empty),
     "import-prepare": (ImportPrepare, ImportAccepted),
     "import-commit": (ImportCommit, CertificateSignature),
+    "import-pending": (Empty, ImportsPending),
+    "import-standing": (ImportQuery, ImportAccepted),
     "export": (ExportRequest, ExportedShare),
     "log-entries": (LogEntriesRequest, LogEntriesReply),
     "log-checkpoint": (LogCheckpointRequest, LogCheckpointReply),

@@ -12,18 +12,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attestation.errors import CodedError
 from enclave.certificate import KeyCertificate
 from enclave.wire.documents import CertificateSignature
-from enclave.wire.imports import ExportedShare, ExportRequest, ImportAccepted, ImportCommit, ImportPrepare
-from enclave.wire.message import Message
+from enclave.wire.imports import (
+    ExportedShare,
+    ExportRequest,
+    ImportAccepted,
+    ImportCommit,
+    ImportPrepare,
+    ImportQuery,
+    ImportsPending,
+)
+from enclave.wire.message import Empty, Message
 from kms.errors import KmsError, LinkError, NodeRefusal, UnavailableError
 from kms.fleet.attempts import AGREEING_MIN, is_own_state
 from kms.fleet.fleet import Fleet
-from kms.keys import Key
+from kms.keyring import Keyring
+from kms.keys import Key, KeyRecord
 from kms.observe import logger
+from kms.store.protocol import Store
 
 TIMEOUT_S = 10.0
 """Longest wait for the nodes: sixteen holders check a commitment and write to disk."""
+
+RESUME_AFTER_S = 60
+"""Age in seconds from which an import without an end is taken up: its own relay is done or gone by then."""
 
 COMMIT_TRIES = 3
 """How often a node that did not answer is told that everybody accepted."""
@@ -49,6 +63,52 @@ async def take_in(
     accepted = [answer for answer in answers.values() if isinstance(answer, ImportAccepted)]
     if len(accepted) < len(slots):
         raise _refused(answers)
+    return await _begin(fleet, certificate, accepted)
+
+
+async def resume(fleet: Fleet, store: Store, keyring: Keyring) -> None:
+    """Bring imports to their end that every holder accepted and whose relay went away; safe to repeat."""
+    waiting: dict[bytes, KeyCertificate] = {}
+    for link in fleet.connected:
+        try:
+            reply = await link.call("import-pending", Empty(), timeout_s=TIMEOUT_S)
+        except KmsError:
+            continue
+        assert isinstance(reply, ImportsPending)
+        for item in reply.imports:
+            if item.accepted_at + RESUME_AFTER_S < fleet.clock():
+                certificate = KeyCertificate.parse(item.body)
+                waiting[certificate.transcript] = certificate
+    for certificate in waiting.values():
+        try:
+            await _resume(fleet, store, keyring, certificate)
+        except CodedError as error:
+            logger().warning("import-unfinished", key=certificate.key, code=error.code)
+
+
+async def _resume(fleet: Fleet, store: Store, keyring: Keyring, certificate: KeyCertificate) -> None:
+    if not set(certificate.slots) <= set(fleet.links):
+        return
+    answers = await _ask(fleet, certificate.slots, "import-standing", ImportQuery(transcript=certificate.transcript))
+    accepted = [answer for answer in answers.values() if isinstance(answer, ImportAccepted)]
+    if len(accepted) < len(certificate.slots):
+        return  # somebody never accepted, or is away: nothing begins
+    signatures, _ = await _begin(fleet, certificate, accepted)
+    known = await keyring.get(certificate.key)
+    if known is not None:
+        key = known.with_signatures(signatures)
+    else:
+        key = Key.of(KeyRecord(body=certificate.body(), signatures=signatures, labels={}), fleet.clock())
+    await store.put_key(key.stored())
+    keyring.put(key)
+    logger().info("import-finished", key=certificate.key)
+
+
+async def _begin(
+    fleet: Fleet, certificate: KeyCertificate, accepted: list[ImportAccepted]
+) -> tuple[list[CertificateSignature], list[str]]:
+    """Tell every holder that all accepted."""
+    slots = certificate.slots
     commit = ImportCommit(transcript=certificate.transcript, accepted=accepted)
     signatures: dict[str, CertificateSignature] = {}
     for _ in range(COMMIT_TRIES):

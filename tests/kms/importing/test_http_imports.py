@@ -20,15 +20,18 @@ from solders.keypair import Keypair
 
 from attestation.canonical import canonical_json
 from attestation.errors import CodedError
+from enclave.certificate import KeyCertificate
 from enclave.group.ed25519 import ED25519
 from enclave.imports.upload import KeyUpload
-from enclave.wire.imports import ImportAccepted
+from enclave.wire.imports import ImportAccepted, ImportCommit
 from enclave.wire.message import Message
 from kms.client import Client, RequestRefusedError
 from kms.client.errors import ClientError, ConfigurationError, VerificationError
 from kms.client.importing import Curve, from_bip39, from_hex, from_solana_file
 from kms.client.importing.dealing import Dealing
 from kms.dev.demo_steps import schnorr as reference
+from kms.errors import UnavailableError
+from kms.fleet import imports
 from tests.kms.fabric import Fabric
 from tests.kms.importing.clients import connect
 
@@ -312,3 +315,32 @@ async def test_many_imports_at_once(fabric: Fabric, operator: Client, agent: Cli
         NaclKey(seed).verify_key.verify(b"%d" % number, signed.ed25519)
 
     await asyncio.gather(*(one(number) for number in range(6)))
+
+
+async def test_a_gateway_that_died_in_between(
+    fabric: Fabric, operator: Client, agent: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accepted everywhere, begun at one node, nobody told: a later gateway finishes it from the nodes' own words."""
+    seed = os.urandom(32)
+
+    async def dying(_fleet: Any, certificate: KeyCertificate, accepted: list[ImportAccepted]) -> Any:
+        commit = ImportCommit(transcript=certificate.transcript, accepted=accepted)
+        await fabric.gateway.fleet.links["node-2"].call("import-commit", commit)
+        raise UnavailableError("gone", code="import-unfinished")
+
+    with monkeypatch.context() as patched, from_hex(seed.hex().encode(), Curve.ED25519) as material:
+        patched.setattr(imports, "_begin", dying)
+        with pytest.raises(RequestRefusedError) as caught:
+            await operator.keys.import_key("orphan", material, usage="generic", policy=fabric.policy_id)
+        assert caught.value.code == "import-unfinished"
+    assert "orphan" not in [key.certificate.name async for key in operator.keys.list()]
+    gateway = fabric.gateway
+    await imports.resume(gateway.fleet, gateway.store, gateway.keyring)
+    assert "orphan" not in [key.certificate.name async for key in operator.keys.list()]  # its relay may be at it
+    monkeypatch.setattr(imports, "RESUME_AFTER_S", -5)
+    await imports.resume(gateway.fleet, gateway.store, gateway.keyring)
+    (found,) = [key async for key in operator.keys.list() if key.certificate.name == "orphan"]
+    assert set(found.signers) == set(fabric.slots)
+    signed = await agent.sign.message(found.key, b"hello")
+    assert signed.ed25519 is not None
+    NaclKey(seed).verify_key.verify(b"hello", signed.ed25519)

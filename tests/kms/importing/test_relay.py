@@ -13,10 +13,11 @@ import pytest
 from nacl.signing import VerifyKey
 
 from attestation.canonical import canonical_json
+from enclave.certificate import KeyCertificate
 from enclave.imports import pending as pending_module
 from enclave.imports.upload import KeyUpload
 from enclave.restrictions import Scope
-from enclave.wire.imports import ImportAccepted
+from enclave.wire.imports import ImportAccepted, ImportQuery
 from tests.enclave.node.codes import code_of
 from tests.enclave.node.test_freeze import freeze
 from tests.enclave.node.world import ALLOW_MESSAGES
@@ -165,3 +166,22 @@ def test_nothing_is_imported_into_a_frozen_cluster(ready: ImportWorld) -> None:
     """As for new keys."""
     freeze(ready, Scope.CLUSTER)
     assert code_of(ready.prepare_at, "node-1", ready.upload()) == "frozen.cluster"
+
+
+def test_anybody_can_bring_an_accepted_import_to_its_end(ready: ImportWorld) -> None:
+    """Who accepted says so again to any relay, before and after; a node that did not has nothing to say."""
+    upload = ready.upload()
+    query = ImportQuery(transcript=upload.transcript(ready.roster.cluster_id))
+    ready.prepare(upload, ready.slots[:4])
+    (waiting,) = ready.call("node-1", "import-pending").imports
+    assert KeyCertificate.parse(waiting.body).key == upload.key
+    assert ready.call("node-5", "import-pending").imports == []
+    assert code_of(ready.call, "node-5", "import-standing", query) == "import.unknown"
+    four = [ready.call(slot, "import-standing", query) for slot in ready.slots[:4]]
+    assert code_of(ready.commit_at, "node-1", upload, four) == "import.acceptances"
+    ready.prepare_at("node-5", upload)
+    everybody = [ready.call(slot, "import-standing", query) for slot in ready.slots]
+    ready.commit_at("node-1", upload, everybody)
+    assert ready.call("node-1", "import-pending").imports == []
+    again = [ready.call(slot, "import-standing", query) for slot in ready.slots]
+    assert ready.verified([ready.commit_at(slot, upload, again) for slot in ready.slots]).key == upload.key
