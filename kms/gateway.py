@@ -89,6 +89,7 @@ class Gateway:
         self.documents.take_up = self.conductor.take_up
         self.approvals = ApprovalDesk(self)
         self.evidence_limiter = RateLimiter(per_second=10, burst=20)
+        self.receipt_limiter = RateLimiter(per_second=10, burst=50)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property

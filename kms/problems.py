@@ -71,6 +71,7 @@ STATUS: Mapping[str, int] = {
     # logs and receipts
     "receipt.unknown": 404,
     "receipt.pruned": 404,
+    "receipt.lost": 404,
     "log.not-stored": 404,
     # nodes
     "attestation-denied": 403,
@@ -78,6 +79,10 @@ STATUS: Mapping[str, int] = {
     "attestation-unavailable": 503,
     "clock-skew": 503,
     "clock-jump": 503,
+    "state-rolled-back": 503,
+    "state-unsettled": 503,
+    "cold-start": 503,
+    "witness-pending": 503,
     "lease-unclaimed": 503,
     "lease-waiting": 503,
     "lease-fenced": 503,

@@ -77,7 +77,7 @@ class CertificateFacts:
             ),
             shares_needed=integer(value["shares_needed"], "shares_needed", 1),
             signing_quorum=integer(value["signing_quorum"], "signing_quorum", 1),
-            public_key=bytes.fromhex(words(value["public_key"], "public_key", 130)),
+            public_key=hexadecimal(value["public_key"], "public_key", len(words(value["public_key"], "", 130)) // 2),
             policy=words(value["policy"], "policy", 64),
             epoch=integer(value["epoch"], "epoch", 1),
             activated_at=integer(value["activated_at"], "activated_at"),

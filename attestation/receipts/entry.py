@@ -302,6 +302,7 @@ class Glance:
     """What whoever stores entries looks up: the kind by its tag, and of decisions request, resource and certificate."""
 
     tag: bytes
+    verb: str = ""
     request_id: bytes = b""
     resource: str = ""
     certificate: bytes = b""
@@ -313,7 +314,11 @@ def glance(data: bytes) -> Glance:
     if len(parts) != 18 or parts[0] != _DECISION_TAG:
         return Glance(tag=parts[0] if parts else b"")
     return Glance(
-        tag=parts[0], request_id=parts[5], resource=parts[8].decode("utf-8", "replace"), certificate=parts[10]
+        tag=parts[0],
+        verb=parts[2].decode("utf-8", "replace"),
+        request_id=parts[5],
+        resource=parts[8].decode("utf-8", "replace"),
+        certificate=parts[10],
     )
 
 

@@ -45,7 +45,7 @@ class Receipts:
         self._trust = trust
 
     async def get(self, request_id: str, *, wait_s: float = WAIT_S, message: bytes | None = None) -> Receipt:
-        """The receipt of a request by its id (`request_id` of a signature), verified here.
+        """The receipt of a request by its id (`request_id` of a signature) or its operation's, verified here.
 
         `message` is what was signed, checked against what the nodes committed to.  Raises VerificationError if the
         receipt does not prove what it says, RequestRefusedError (`receipt.unknown`), UnavailableError
@@ -56,7 +56,7 @@ class Receipts:
         if verdict.result is not Result.TRUSTED:
             failed = next(step for step in verdict.steps if step.code is not None)
             raise VerificationError(failed.reason or failed.name, code=failed.code)
-        if verdict.facts["request_id"] != request_id:
+        if not request_id.startswith("op_") and verdict.facts["request_id"] != request_id:
             raise VerificationError("the receipt is of another request", code="receipt.request")
         return Receipt(data=data, verdict=verdict)
 

@@ -75,6 +75,9 @@ class LogCollector:
         self._audit_head = audit_head
         self._retention_s = retention_s
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="log-store")
+        # Whoever asks for many receipts must not keep entries from being stored: nodes would stop.
+        self._reader = store.reader()
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
         self._outputs: deque[tuple[bytes, str, str, tuple[bytes, ...]]] = deque(maxlen=OUTPUTS_MAX)
         self._presented: deque[Presentation] = deque(maxlen=256)
         self._wanted: dict[bytes, tuple[str, int]] = {}
@@ -99,11 +102,17 @@ class LogCollector:
         except (TimeoutError, CodedError):
             pass
         await self.run(self.store.close)
+        await self.read(LogStore.close)
         self._executor.shutdown(wait=False)
+        self._reading.shutdown(wait=False)
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """Do something with the store, in its thread."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
+    async def read(self, work: Callable[[LogStore], T]) -> T:
+        """Look something up, beside the thread that stores."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, work, self._reader)
 
     # --- what others tell ------------------------------------------------------------------------------
 

@@ -83,6 +83,12 @@ class Composer:
         slot, boot = made[0][0].slot, made[0][0].boot_counter
         head = self._store.checkpoint(log, above=max(entries), needed=self._needed)
         if head is None:
+            newest = self._store.newest(slot)
+            if newest is not None and newest.boot_counter > boot:
+                raise NotFoundError(
+                    f"{slot} restarted before its peers had countersigned the decision: that part of its log is lost",
+                    code="receipt.lost",
+                )
             raise _pending(f"peers have not countersigned the log of {slot} that far yet")
         self._bind_boot(slot, boot)
         for peer, peer_boot, _, _ in head.countersignatures:

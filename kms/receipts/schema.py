@@ -33,6 +33,7 @@ CREATE TABLE entries (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX entries_by_request ON entries (request) WHERE request IS NOT NULL;
 CREATE INDEX verdicts_by_hash ON entries (log, hash) WHERE kind = 'verdict';
+CREATE TABLE operations (operation TEXT PRIMARY KEY, request BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE tiles (
   log INTEGER NOT NULL,
   level INTEGER NOT NULL,

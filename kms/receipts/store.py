@@ -19,6 +19,7 @@ from attestation.merkle import leaf_hash
 from attestation.proof_of_cloud.snapshot import RegistrySnapshot
 from attestation.receipts.encoding import tag_bytes
 from attestation.receipts.entry import DECISION, VERDICT, Glance, glance
+from enclave.approvals.fingerprint import operation_id
 from enclave.wire.attestation import Presentation
 from enclave.wire.heartbeats import SignedHeartbeat
 from kms.errors import NotFoundError
@@ -26,6 +27,9 @@ from kms.receipts.schema import FILE_NAME, open_file
 from kms.receipts.tree import StoredTree
 
 _KINDS = {tag_bytes(DECISION): "decision", tag_bytes(VERDICT): "verdict"}
+PARK = "park"
+"""Verb by which a request begins to wait for people, under an operation id that follows from its own."""
+
 _ENCODER = msgspec.msgpack.Encoder()
 _PRESENTATION = msgspec.msgpack.Decoder(Presentation)
 
@@ -77,7 +81,14 @@ class LogStore:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
         self._connection = open_file(directory / FILE_NAME)
+
+    def reader(self) -> LogStore:
+        """A second connection for another thread, which only reads."""
+        other = LogStore(self._directory)
+        other._connection.execute("PRAGMA query_only=ON")
+        return other
 
     def close(self) -> None:
         """Close the file."""
@@ -124,6 +135,8 @@ class LogStore:
                         now,
                     )
                 )
+                if seen.verb == PARK:
+                    self._put("operations", operation_id(seen.request_id), seen.request_id)
                 if seen.certificate:
                     named[seen.certificate] = seen.resource
             self._connection.executemany(
@@ -148,6 +161,11 @@ class LogStore:
         if not found:
             raise NotFoundError("that entry is not stored here", code="log.not-stored")
         return found[0]
+
+    def request_of(self, operation: str) -> bytes | None:
+        """The request id behind an operation that waited for people."""
+        row = self._connection.execute("SELECT request FROM operations WHERE operation = ?", (operation,)).fetchone()
+        return row[0] if row else None
 
     def about(self, request: bytes) -> list[StoredEntry]:
         """The decisions on one request, of all logs."""

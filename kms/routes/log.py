@@ -83,7 +83,7 @@ async def checkpoint(context: Context) -> Answer:
             ],
         )
 
-    return reply(await context.gateway.logs.run(work, context.gateway.logs.store))
+    return reply(await context.gateway.logs.read(work))
 
 
 async def entries(context: Context) -> Answer:
@@ -109,7 +109,7 @@ async def entries(context: Context) -> Answer:
             ],
         )
 
-    return reply(await context.gateway.logs.run(work, context.gateway.logs.store))
+    return reply(await context.gateway.logs.read(work))
 
 
 async def proof(context: Context) -> Answer:
@@ -129,7 +129,7 @@ async def proof(context: Context) -> Answer:
         path = tree.inclusion_proof(index, wanted) if index >= 0 else tree.consistency_proof(old, wanted)
         return LogProof(slot=log.slot, boot_counter=log.boot_counter, size=wanted, proof=proof_to_json(path))
 
-    return reply(await context.gateway.logs.run(work, context.gateway.logs.store))
+    return reply(await context.gateway.logs.read(work))
 
 
 def _admit(context: Context) -> None:

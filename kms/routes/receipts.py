@@ -1,14 +1,15 @@
-"""GET /v1/receipts/{request}: everything that proves what the nodes decided on one request, in one file."""
+"""GET /v1/receipts/{request or operation}: what proves what the nodes decided on one request, in one file."""
 
 from __future__ import annotations
 
 import re
+import time
 
 from enclave.roster import Role
 from enclave.tokens import Act
 from kms.endpoint import Answer, Context, Endpoint
-from kms.errors import NotFoundError
 from kms.receipts.compose import Composer
+from kms.receipts.store import LogStore
 
 _REQUEST = re.compile(r"[0-9a-f]{64}")
 
@@ -16,21 +17,23 @@ _REQUEST = re.compile(r"[0-9a-f]{64}")
 async def show(context: Context) -> Answer:
     """The receipt: principals see their own, auditors and administrators all."""
     gateway = context.gateway
-    wanted = context.params["request"]
+    wanted, principal = context.params["request"], context.caller.principal
     gateway.admissions.require_resource(context.caller, wanted, "*")
-    sees_all = bool(gateway.directory.roles(context.caller.principal) & {Role.AUDITOR, Role.ADMIN})
-    if not _REQUEST.fullmatch(wanted):
-        raise NotFoundError("no decision on that request is stored here", code="receipt.unknown")
-    composer = Composer(
-        gateway.logs.store,
-        cluster=gateway.roster.cluster_id,
-        rosters=[link.envelope for link in gateway.rosters.links],
-        needed=gateway.roster.witness_terms.a,
-    )
-    principal = None if sees_all else context.caller.principal
+    gateway.receipt_limiter.take(principal, time.monotonic())
+    sees_all = bool(gateway.directory.roles(principal) & {Role.AUDITOR, Role.ADMIN})
     now = gateway.fleet.clock()
-    body = await gateway.logs.run(lambda: composer.compose(bytes.fromhex(wanted), principal=principal, now=now))
-    return Answer(body=body)
+
+    def work(store: LogStore) -> bytes:
+        request = bytes.fromhex(wanted) if _REQUEST.fullmatch(wanted) else store.request_of(wanted)
+        composer = Composer(
+            store,
+            cluster=gateway.roster.cluster_id,
+            rosters=[link.envelope for link in gateway.rosters.links],
+            needed=gateway.roster.witness_terms.a,
+        )
+        return composer.compose(request or b"", principal=None if sees_all else principal, now=now)
+
+    return Answer(body=await gateway.logs.read(work))
 
 
 ENDPOINTS = (
