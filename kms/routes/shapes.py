@@ -51,7 +51,7 @@ class CertificateJson(Reply, frozen=True):
 
 
 class KeyRecordJson(Reply, frozen=True):
-    """A key; everything but `state` and `labels` is what its certificate says."""
+    """A key; everything but `state`, `labels` and `accept_common` is what its certificate says."""
 
     key: str
     name: str
@@ -76,6 +76,8 @@ class KeyRecordJson(Reply, frozen=True):
     """Hex."""
     addresses: dict[str, str]
     labels: dict[str, str]
+    accept_common: list[str]
+    """Of `operator` and `provider`: what all nodes of a key may share, because the roster says so openly."""
     certificate: CertificateJson
 
 
@@ -88,7 +90,9 @@ class KeyList(Reply, frozen=True):
 
 def record_of(key: Key, directory: Directory) -> KeyRecordJson:
     """A key as the API shows it."""
-    return msgspec.convert(key.to_json(state=directory.key_state(key.key)), KeyRecordJson)
+    common = sorted(str(dimension) for dimension in directory.roster.diversity.accept_common)
+    facts = key.to_json(state=directory.key_state(key.key)) | {"accept_common": common}
+    return msgspec.convert(facts, KeyRecordJson)
 
 
 async def visible_key(context: Context) -> Key:

@@ -88,6 +88,7 @@ async def sign(fabric: Fabric, key: dict[str, Any]) -> int:
 async def test_signing_never_stops_while_a_roster_comes_into_force(fabric: Fabric) -> None:
     """A relaxation handed in over HTTP is in force at all nodes at once; every request meanwhile is signed."""
     key = await fabric.create_key()
+    assert key["accept_common"] == ["operator"]
     statuses: list[int] = []
 
     async def keep_signing() -> None:
