@@ -80,6 +80,7 @@ def authorise_use(node: NodeState, token: str, body: bytes, act: Act | None, now
         cluster=node.roster.cluster_id,
         now=now if grant is None else grant.received_at,
         keys=partial(registered_key, node),
+        federation=node.federation,
         act=act,
         not_before=node.started_at if grant is None else 0,
     )
@@ -101,6 +102,7 @@ def authorise_past_use(node: NodeState, token: str, body: bytes, received_at: in
         cluster=node.roster.cluster_id,
         now=received_at,
         keys=partial(registered_key, node),
+        federation=node.federation,
         act=None,
     )
     return _admitted(node, verified, received_at)

@@ -29,6 +29,12 @@ from enclave.signing_key import PublicKey, SigningKey
 AGENT_KEYS_MAX = 8
 """Most keys of one agent: rotation needs two, several devices a few more."""
 
+AGENT_SUBJECTS_MAX = 8
+"""Most identities of one agent at identity providers."""
+
+SUBJECT_CHARACTERS_MAX = 255
+"""Longest `sub` (OpenID Connect Core 1.0, section 2)."""
+
 KINDS = ("agent", "policy", "key-state", "freeze", "credential", "approver", "enrol")
 
 AgentKeys = Callable[[str], Iterable[PublicKey]]
@@ -55,6 +61,8 @@ class Agent:
     """`active` or `revoked`."""
     sequence: int
     issued_at: int
+    subjects: tuple[tuple[str, str], ...] = ()
+    """(issuer, subject) pairs whose access tokens speak for the agent (enclave.federation)."""
     digest: bytes = b""
 
     kind = "agent"
@@ -86,7 +94,12 @@ class Agent:
             "state": self.state,
             "sequence": self.sequence,
             "issued_at": self.issued_at,
+            **self._federated(),
         }
+
+    def _federated(self) -> dict[str, Any]:
+        pairs = [{"issuer": issuer, "subject": subject} for issuer, subject in self.subjects]
+        return {"oidc": pairs} if pairs else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,16 +333,29 @@ def _read_agent(fields: Fields, digest: bytes) -> Agent:
         cluster=fields.hexadecimal("cluster", size=32),
         agent=fields.identifier("agent", "agt"),
         name=fields.label("name"),
-        keys=tuple(_read_key(item) for item in fields.each("keys", low=1, high=AGENT_KEYS_MAX)),
+        keys=tuple(_read_key(item) for item in fields.each("keys", low=int("oidc" not in fields), high=AGENT_KEYS_MAX)),
         state=fields.choice("state", ("active", "revoked")),
         sequence=fields.integer("sequence", 1),
         issued_at=fields.integer("issued_at"),
+        subjects=_read_subjects(fields),
         digest=digest,
     )
     if len({key.kid for key in agent.keys}) != len(agent.keys):
         fields.refuse("expected distinct keys", "keys")
     fields.done()
     return agent
+
+
+def _read_subjects(fields: Fields) -> tuple[tuple[str, str], ...]:
+    if "oidc" not in fields:
+        return ()
+    pairs = tuple(
+        (item.text("issuer", characters_max=256), item.text("subject", characters_max=SUBJECT_CHARACTERS_MAX))
+        for item in fields.each("oidc", low=1, high=AGENT_SUBJECTS_MAX)
+    )
+    if len(set(pairs)) != len(pairs):
+        fields.refuse("expected distinct subjects", "oidc")
+    return pairs
 
 
 def _read_key(fields: Fields) -> PublicKey:

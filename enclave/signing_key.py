@@ -70,6 +70,12 @@ class PublicKey:
         """Key id: base64url SHA-256 of the raw bytes."""
         return key_id(self.key)
 
+    @property
+    def coordinates(self) -> tuple[bytes, bytes]:
+        """The 32-byte coordinates of an ECDSA key."""
+        numbers = _load_ecdsa(self.algorithm, self.key).public_numbers()
+        return numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big")
+
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Whether `signature` (64 bytes) is this key's over `message`."""
         if len(signature) != SIGNATURE_BYTES:

@@ -23,6 +23,7 @@ from attestation.canonical import canonical_json, parse_json
 from attestation.envelope import b64url, b64url_decode
 from attestation.errors import DocumentError
 from enclave.errors import CallerError, TokenError
+from enclave.federation import SEPARATOR, Federation, access_hash, bound_key, jwk_of
 from enclave.ids import KeyId, check_id
 from enclave.signing_key import ALGORITHMS, PublicKey, SigningKey
 
@@ -53,7 +54,7 @@ _RESOURCE = re.compile(r"\*|[a-z0-9][a-z0-9_-]{0,63}(/[1-9][0-9]{0,8})?")
 _JTI = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _HEADER = frozenset({"alg", "kid", "typ"})
 _CLAIMS = frozenset({"iss", "sub", "aud", "act", "key", "iat", "exp", "jti", "bdh"})
-_CLAIMS_OPTIONAL = frozenset({"htm", "htu"})
+_CLAIMS_OPTIONAL = frozenset({"htm", "htu", "ath"})
 _UNSET = frozenset({"", "null", "undefined", "none", "nan", "true", "false", "[object object]"})
 
 
@@ -117,9 +118,11 @@ def make_token(
     url: str = "",
     lifetime_s: int = LIFETIME_S_MAX,
     jti: str | None = None,
+    access_token: str = "",
 ) -> str:
     """Sign a token for exactly `body`; `jti` is random unless given.
 
+    With an identity provider's access token the key goes along and both make one text (enclave.federation).
     Raises CallerError if an argument could not verify anywhere.
     """
     if act not in list(Act):
@@ -142,8 +145,12 @@ def make_token(
         "htu": url,
     }
     key: Any = signer
-    header = {"kid": signer.kid, "typ": TOKEN_TYPE}
-    return _JWS.encode(canonical_json(claims), key, algorithm=signer.algorithm, headers=header)
+    header: dict[str, Any] = {"kid": signer.kid, "typ": TOKEN_TYPE}
+    if access_token:
+        claims["ath"] = access_hash(access_token)
+        header["jwk"] = jwk_of(signer.public)
+    token = _JWS.encode(canonical_json(claims), key, algorithm=signer.algorithm, headers=header)
+    return token + SEPARATOR + access_token if access_token else token
 
 
 def verify_token(
@@ -156,21 +163,30 @@ def verify_token(
     act: str | None,
     resource: str | None = None,
     not_before: int = 0,
+    federation: Federation | None = None,
 ) -> Token:
     """Check `token` over the exact `body` bytes and return what it authorises.
 
     `keys(issuer, kid)` is the registered key or None.  `act` and `resource` are compared when
     given.  `not_before` (Unix seconds, rounded up) is the verifier's boot or the key's
-    activation: older tokens might have been executed already.
+    activation: older tokens might have been executed already.  `federation` judges the access token that may go
+    with it; without one such tokens are refused.
 
     Raises TokenError with one of the codes of specs/request-tokens.md.
     """
+    token, access_token = _parted(token)
     header, claims, signature = _split(token)
-    _check_header(header)
+    _check_header(header, is_federated=bool(access_token))
     issuer = claims.get("iss")
     if not isinstance(issuer, str):
         _refuse("token.malformed", "expected an issuer")
-    key = keys(issuer, header["kid"])
+    if access_token:
+        if federation is None:
+            _refuse("oidc.refused", "this takes a registered key, not an identity provider's word")
+        jkt = federation.confirmed(access_token, issuer, now)
+        key: PublicKey | None = bound_key(header, claims, access_token, jkt)
+    else:
+        key = keys(issuer, header["kid"])
     if key is None:
         _refuse("token.unknown-key", "issuer and key id are not registered together")
     if header["alg"] != key.algorithm:
@@ -206,8 +222,9 @@ def read_token(token: str, *, body: bytes, cluster: bytes) -> Token:
 
     For those who see what others verify: an approver's client.  Raises TokenError.
     """
+    token, access_token = _parted(token)
     header, claims, signature = _split(token)
-    _check_header(header)
+    _check_header(header, is_federated=bool(access_token))
     _check_claims(claims)
     if claims["aud"] != cluster.hex():
         _refuse("token.audience", "token is for another cluster")
@@ -268,12 +285,18 @@ def _split(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes]:
     return header, claims, signature
 
 
-def _check_header(header: dict[str, Any]) -> None:
+def _parted(token: str) -> tuple[str, str]:
+    """The request token, and the access token behind it if there is one."""
+    proof, _, access_token = str(token).partition(SEPARATOR)
+    return proof, access_token
+
+
+def _check_header(header: dict[str, Any], *, is_federated: bool) -> None:
     if header.get("typ") != TOKEN_TYPE:
         _refuse("token.type", f"expected typ {TOKEN_TYPE}")
     if header.get("alg") not in ALGORITHMS:
         _refuse("token.algorithm", f"expected alg of {', '.join(ALGORITHMS)}")
-    if set(header) != _HEADER or not isinstance(header["kid"], str):
+    if set(header) != (_HEADER | {"jwk"} if is_federated else _HEADER) or not isinstance(header["kid"], str):
         _refuse("token.malformed", "expected exactly alg, kid and typ in the header")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from attestation.errors import CodedError
+from enclave.federation import SEPARATOR
 from enclave.roster import Role
 from enclave.tokens import Act, Token, verify_token
 from enclave.wire.message import tagged
@@ -100,9 +101,10 @@ class Admissions:
         path: str,
         body: bytes,
         act: Act,
+        proof: str | None = None,
     ) -> Call:
         """Check the token and the sender's rate; raises TokenError, CredentialError, RateLimitError, RequestError."""
-        text = bearer(authorization)
+        text = joined(authorization, proof)
         if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise RequestError("expected 1 to 128 visible ASCII characters", code="idempotency.key")
         token = verify_token(
@@ -112,6 +114,7 @@ class Admissions:
             now=self._clock(),
             keys=self._directory.credential,
             act=act,
+            federation=self._directory.federation,
         )
         if (token.method and token.method != method) or (token.url and token.url != path):
             raise CredentialError(
@@ -183,6 +186,19 @@ class Admissions:
                 result=result,
             )
         )
+
+
+def joined(authorization: str | None, proof: str | None) -> str:
+    """The request token, with the access token behind it where the two came as RFC 9449 has them.
+
+    `Authorization: DPoP <access token>` and `DPoP: <request token>`, or `Authorization: Bearer <request token>`.
+    Raises CredentialError (`token.missing`).
+    """
+    if authorization is None or authorization[:5].lower() != "dpop ":
+        return bearer(authorization)
+    if not proof:
+        raise CredentialError("expected a header DPoP with the request token beside the access token")
+    return proof.strip() + SEPARATOR + authorization[5:].strip()
 
 
 def bearer(authorization: str | None) -> str:

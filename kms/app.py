@@ -61,6 +61,7 @@ def _handler(gateway: Gateway, endpoint: Endpoint) -> Callable[[web.Request], Aw
         if endpoint.act is not None:
             call = gateway.admissions.authenticate(
                 authorization=request.headers.get("Authorization"),
+                proof=request.headers.get("DPoP"),
                 idempotency_key=idempotency_key,
                 method=request.method,
                 path=request.rel_url.raw_path,

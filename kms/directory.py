@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from enclave.approvals.approver import Approver, roster_approver
 from enclave.documents import Agent, Document, KeyState, PolicyDocument, check_not_ahead, reread_document
 from enclave.errors import RefusedError
+from enclave.federation import Federation
 from enclave.restrictions import Freeze, credential_subject
 from enclave.roster import Role, Roster
 from enclave.signing_key import PublicKey
@@ -61,6 +62,16 @@ class Directory:
             approver = self.approver(issuer)
             return None if approver is None else approver.key(kid)
         return self.roster.operator_key(issuer, kid)
+
+    @property
+    def federation(self) -> Federation:
+        """Who may speak for agents beside their registered keys."""
+        return Federation(roster=self.roster, agent=self.agent)
+
+    def agent(self, agent: str) -> Agent | None:
+        """An active agent's document, or None."""
+        document = self._documents.get(("agent", agent))
+        return document if isinstance(document, Agent) and document.state == "active" else None
 
     def approver(self, approver: str) -> Approver | None:
         """An approver by id, from a document or the roster."""

@@ -103,6 +103,7 @@ def cancel(node: NodeState, _connection: int, request: CancelRequest, now: int) 
         cluster=node.roster.cluster_id,
         now=now,
         keys=lambda issuer, kid: registered_key(node, issuer, kid),
+        federation=node.federation,
         act=Act.OPERATIONS_CANCEL,
         resource=operation_id(request.request_id),
         not_before=node.started_at,

@@ -33,6 +33,7 @@ def show(node: NodeState, _connection: int, request: BudgetsRequest, now: int) -
         cluster=node.roster.cluster_id,
         now=now,
         keys=registered,
+        federation=node.federation,
         act=Act.POLICIES_GET,
         resource=request.policy,
     ).issuer

@@ -64,6 +64,7 @@ def answer(node: NodeState, _connection: int, request: EvaluateRequest, now: int
         cluster=node.roster.cluster_id,
         now=now,
         keys=partial(registered_key, node),
+        federation=node.federation,
         act=Act.POLICIES_GET,
         not_before=node.started_at,
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import secrets
 import threading
 import time
@@ -132,7 +131,7 @@ class TsmReports:
                 else:
                     if report is not None:
                         return self._checked(report, report_data)
-                self._pause(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+                self._pause(pause_s * (128 + secrets.randbelow(128)) / 256)
                 pause_s = min(2 * pause_s, 1.6)
         raise TeeError("another process kept writing into this node's report", code="tee.unavailable")
 

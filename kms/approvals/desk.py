@@ -232,6 +232,7 @@ class ApprovalDesk:
             cluster=self._gateway.roster.cluster_id,
             now=details.issued_at,
             keys=self._gateway.directory.credential,
+            federation=self._gateway.directory.federation,
             act=None,
         )
 

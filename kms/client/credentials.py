@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 from attestation.envelope import Envelope
+from enclave.federation import thumbprint
 from enclave.ids import check_id, new_id
 from enclave.signing_key import PublicKey, SigningKey
 from enclave.tokens import make_token
@@ -87,6 +89,36 @@ class AgentCredentials(Credentials):
 
     kind: ClassVar[str] = "agent"
     prefix: ClassVar[str] = "agt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FederatedCredentials(AgentCredentials):
+    """An agent that signs in at an identity provider: `key` is the one its access tokens are bound to.
+
+    `access_token` is asked before every request, so that it can renew what has expired.
+    """
+
+    access_token: Callable[[], str]
+
+    @property
+    def jkt(self) -> str:
+        """Thumbprint of the key, which the provider puts into `cnf` (RFC 9449 section 6.1)."""
+        return thumbprint(self.key.public)
+
+    def token(self, *, cluster: bytes, act: str, resource: str, body: bytes, method: str, path: str, now: int) -> str:
+        """A request token for exactly this request, with the access token behind it."""
+        return make_token(
+            self.key,
+            issuer=self.issuer,
+            cluster=cluster,
+            act=act,
+            resource=resource,
+            body=body,
+            now=now,
+            method=method,
+            url=path,
+            access_token=self.access_token(),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

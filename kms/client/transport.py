@@ -10,6 +10,7 @@ import aiohttp
 
 from attestation.canonical import parse_json
 from attestation.errors import DocumentError
+from enclave.federation import SEPARATOR
 from kms.client.errors import ConfigurationError, RequestRefusedError, UnavailableError
 
 ANSWER_BYTES_MAX = 8 << 20
@@ -71,7 +72,10 @@ class Transport:
         if body is not None:
             sent["Content-Type"] = "application/json"
         if token is not None:
-            sent["Authorization"] = f"Bearer {token}"
+            proof, _, access_token = token.partition(SEPARATOR)
+            sent["Authorization"] = f"DPoP {access_token}" if access_token else f"Bearer {token}"
+            if access_token:
+                sent["DPoP"] = proof
         try:
             async with self._session.request(
                 method, self.url + path, data=body, params=query, headers=sent, allow_redirects=False
