@@ -1,6 +1,6 @@
 """Work too long for one turn of the loop, done in slices behind everything else a node is asked.
 
-Rules kept: while others are served it takes at most a fifth of one core, so that a ceremony about many keys does not
+Rules kept: while others are served it takes at most a tenth of one core, so that a ceremony about many keys does not
 delay signatures; it never starves altogether; one slice ends before the loop reads and writes again.
 """
 
@@ -19,7 +19,7 @@ from enclave.errors import StorageError
 SLICE_S = 0.001
 """Longest slice in seconds, one piece of work more or less: a piece is one key of a ceremony."""
 
-PAUSE_S = 0.004
+PAUSE_S = 0.009
 """Pause between slices while others are served."""
 
 QUIET_S = 0.05

@@ -392,7 +392,7 @@ def _entries(results: Sequence[Result]) -> list[Entry]:
                 source_epoch=result.source_epoch,
                 effect=result.effect,
                 position=position if result.share is not None else -1,
-                body=fact.body(),
+                body=result.body,
                 commitments=list(result.commitments),
             )
         )

@@ -106,6 +106,7 @@ class Generation:
         certificate = self._certificate(transcript, share, agreed.time)
         result = Result(
             certificate=certificate,
+            body=certificate.body(),
             source_epoch=0,
             effect=Effect.HOLD,
             share=share.secret,

@@ -41,9 +41,6 @@ RECORD, SHARES, DONE, REFUSED = "ceremony", "ceremony-shares", "ceremony-done", 
 LIMITS = "limits"
 """Kind of extras that are not rows of their own: an old holder's nonces and budgets."""
 
-KEYS_PER_STEP = 4
-"""Keys switched to the new epoch before other requests get their turn: below a millisecond."""
-
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """One key version of a session; `position` is its share's place among the sealed shares, -1 for none."""
@@ -101,6 +98,8 @@ class PendingTable:
         self._store = store
         self._keys = keys
         self._records: dict[bytes, Record] = {}
+        self._computed: dict[bytes, dict[bytes, KeyCertificate]] = {}
+        """Certificates of sessions prepared in this boot, by body, to spare reading them again."""
         self._adopt: Callable[[bytes], None] = lambda table: None  # noqa: ARG005
         for _, value in list(store.items(RECORD)):
             record = _decode(Record, value)
@@ -180,6 +179,7 @@ class PendingTable:
         self._store.commit()
         # Seam: a witnessed counter is advanced here, before the prepare may leave.
         self._records[record.session] = record
+        self._computed[record.session] = {result.body: result.certificate for result in outcome.results}
         self._reserve(record)
 
     def commit(self, session: bytes, certificate: Sequence[CeremonyMessage], now: int) -> Work[None]:
@@ -222,10 +222,9 @@ class PendingTable:
         held = any(entry.position >= 0 for entry in record.entries)
         shares = self._store.get_secret(SHARES, name) if held else None
         try:
-            for count, entry in enumerate(record.entries):
+            for entry in record.entries:
                 self._switch(record, entry, shares, now)
-                if count % KEYS_PER_STEP == KEYS_PER_STEP - 1:
-                    yield
+                yield
         finally:
             if shares is not None:
                 shares.wipe()
@@ -252,8 +251,7 @@ class PendingTable:
             self._unused(held.session, besides=record.session)
         if entry.effect is not Effect.HOLD or shares is None or (held is not None and held.body == entry.body):
             return
-        # Built from what this node computed itself and sealed: its points were checked then.
-        certificate = KeyCertificate.parse(entry.body)
+        certificate = self._computed.get(record.session, {}).get(entry.body) or KeyCertificate.parse(entry.body)
         share = shares.part(entry.position * SHARE_BYTES, SHARE_BYTES)
         since = record.activates_at if held is None and entry.source_epoch else 0
         self._keys.replace(
@@ -298,6 +296,7 @@ class PendingTable:
         self._store.delete(RECORD, record.session.hex())
         self._store.delete(SHARES, record.session.hex())
         self._records.pop(record.session, None)
+        self._computed.pop(record.session, None)
 
     def _reserve(self, record: Record) -> None:
         for entry in record.entries:

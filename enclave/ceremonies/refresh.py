@@ -72,16 +72,20 @@ class Refreshing:
                 share.secret.wipe()
             raise
         transcript = agreed.transcript(batch_transcript(transcripts))
-        results = tuple(
-            Result(
-                certificate=renewed(key.certificate, share.public_shares, transcript, agreed.time),
-                source_epoch=key.certificate.epoch,
-                effect=Effect.HOLD,
-                share=share.secret,
-                commitments=share.commitments,
+        results = []
+        for key, share in zip(self._keys, shares, strict=True):
+            yield
+            certificate = renewed(key.certificate, share.public_shares, transcript, agreed.time)
+            results.append(
+                Result(
+                    certificate=certificate,
+                    body=certificate.body(),
+                    source_epoch=key.certificate.epoch,
+                    effect=Effect.HOLD,
+                    share=share.secret,
+                    commitments=share.commitments,
+                )
             )
-            for key, share in zip(self._keys, shares, strict=True)
-        )
         return Outcome(transcript=transcript, results=results, extras={})
 
     def complaint(self) -> bytes:

@@ -90,6 +90,7 @@ class Repairing:
         results = [
             Result(
                 certificate=source.certificate,
+                body=source.body,
                 source_epoch=source.certificate.epoch,
                 effect=Effect.HOLD if shares else Effect.KEEP,
                 share=shares[number].secret if shares else None,

@@ -116,10 +116,10 @@ class Resharing:
                 if share is not None:
                     share.wipe()
             raise
-        results = [
-            self._result(source, share, commitments, transcript, agreed.time)
-            for source, (share, commitments) in zip(self._sources, made, strict=True)
-        ]
+        results = []
+        for source, (share, commitments) in zip(self._sources, made, strict=True):
+            yield
+            results.append(self._result(source, share, commitments, transcript, agreed.time))
         return Outcome(transcript=transcript, results=results, extras=extras)
 
     def complaint(self) -> bytes:
@@ -174,6 +174,7 @@ class Resharing:
         )
         return Result(
             certificate=certificate,
+            body=certificate.body(),
             source_epoch=old.epoch,
             effect=Effect.HOLD if share is not None else Effect.DROP,
             share=share,

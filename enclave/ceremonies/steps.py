@@ -36,6 +36,8 @@ class Result:
     """What a ceremony ends in for one key version."""
 
     certificate: KeyCertificate
+    body: bytes
+    """The certificate's canonical bytes."""
     source_epoch: int
     """Epoch it replaces; 0 for a new key version."""
     effect: Effect

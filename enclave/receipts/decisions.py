@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attestation.errors import CodedError
 from attestation.receipts.entry import ALLOW, DENY, Decision, output_digest
-from enclave.ceremonies.steps import Work
+from enclave.ceremonies.steps import Work, completed
 from enclave.certificate import KeyCertificate
 from enclave.ecdsa_sessions import RELEASE_ROUND
 from enclave.errors import RefusedError, StorageError, TokenError
@@ -83,7 +83,10 @@ def _afterwards(node: NodeState, verb: str, asked: Asked | None, request: Any, w
         if asked is not None:
             _refuse(node, verb, asked, request, error.code, now)
         raise
-    RECORDED[verb](node, verb, asked, request, reply, now)
+    if verb == "ceremony-commit":
+        yield from _came_into_force(node, verb, _certified(node, request.session), request.session, now)
+    else:
+        RECORDED[verb](node, verb, asked, request, reply, now)
     return reply
 
 
@@ -261,21 +264,29 @@ def _order(node: NodeState, verb: str, asked: Asked | None, request: Any, _reply
         _write(node, verb, asked, signers, now, subject=_digest(getattr(request, "body", b"")))
 
 
-def _commit(node: NodeState, verb: str, _asked: Asked | None, request: Any, reply: Any, now: int) -> None:
-    """A key came into force: by the participants' own signatures, no token."""
-    _came_into_force(node, verb, [signature.body for signature in reply.certificates], request.session, now)
+def _commit(node: NodeState, verb: str, _asked: Asked | None, request: Any, _reply: Any, now: int) -> None:
+    """Keys came into force: by the participants' own signatures, no token."""
+    completed(_came_into_force(node, verb, _certified(node, request.session), request.session, now))
 
 
 def _import_commit(node: NodeState, verb: str, _asked: Asked | None, request: Any, reply: Any, now: int) -> None:
     """An imported key came into force: by every holder's acceptance, no token."""
-    _came_into_force(node, verb, [reply.body], request.transcript, now)
+    certified = [(reply.body, KeyCertificate.parse(reply.body))]
+    completed(_came_into_force(node, verb, certified, request.transcript, now))
 
 
-def _came_into_force(node: NodeState, verb: str, bodies: list[bytes], session: bytes, now: int) -> None:
-    for body in bodies:
+def _certified(node: NodeState, session: bytes) -> list[tuple[bytes, KeyCertificate]]:
+    return [(held.body, held.certificate) for held in node.keys.made_by(session)]
+
+
+def _came_into_force(
+    node: NodeState, verb: str, certified: list[tuple[bytes, KeyCertificate]], session: bytes, now: int
+) -> Work[None]:
+    """One leaf per key, with a pause for other requests after each."""
+    for body, certificate in certified:
+        yield
         if not _is_new(node, verb, body):
             continue
-        certificate = KeyCertificate.parse(body)
         node.receipts.append(
             Decision(
                 time=now,

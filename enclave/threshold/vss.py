@@ -13,6 +13,9 @@ from enclave.errors import AbortError, CallerError, PeerError
 from enclave.group import Group
 from enclave.secret import Secret
 
+ADDITIONS_MAX = 4
+"""Point additions that cost less than one multiplication (13 and 65 microseconds on one core of 2026)."""
+
 
 def check_commitments(group: Group, commitments: Sequence[bytes], count: int, *, dealer: str) -> None:
     """Raises PeerError (`commitment.invalid`) naming `dealer` unless these are `count` valid points."""
@@ -34,15 +37,25 @@ def public_share(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
     """
     value = commitments[-1]
     for commitment in reversed(commitments[:-1]):
-        if i != 1:
-            value = group.mult_public(i, value)
-        value = group.point_add(value, commitment)
+        value = group.point_add(_times(group, i, value), commitment)
     return value
 
 
 def public_share_through_zero(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
     """As public_share, for a polynomial with constant zero (refresh): `commitments` start at the linear term."""
-    return group.mult_public(i, public_share(group, commitments, i))
+    return _times(group, i, public_share(group, commitments, i))
+
+
+def _times(group: Group, k: int, point: bytes) -> bytes:
+    """k * point for a small public k: up to four additions are quicker than one multiplication."""
+    if k.bit_length() + k.bit_count() - 2 > ADDITIONS_MAX:
+        return group.mult_public(k, point)
+    total = point
+    for bit in f"{k:b}"[1:]:
+        total = group.point_add(total, total)
+        if bit == "1":
+            total = group.point_add(total, point)
+    return total
 
 
 def public_shares_through_zero(group: Group, commitments: Sequence[bytes], ids: Iterable[int]) -> dict[int, bytes]:
