@@ -20,6 +20,7 @@ from enclave.channel import Channels
 from enclave.directory import Directory
 from enclave.ecdsa_sessions import EcdsaSessions
 from enclave.errors import StorageError, WireError
+from enclave.federation import Federation
 from enclave.group.secp256k1 import POINT_BYTES
 from enclave.handlers import (
     approvals,
@@ -253,6 +254,11 @@ class NodeState:
     def commit(self) -> None:
         """Make durable what the handled requests changed; raises StorageError, after which the node must stop."""
         self.store.commit()
+
+    @property
+    def federation(self) -> Federation:
+        """Who may speak for agents beside their registered keys, under the newest roster."""
+        return Federation(roster=self.roster, agent=self.directory.agent)
 
     def pool(self, connection: int) -> NoncePool[frost.NoncePair]:
         """The Ed25519 nonces of a connection."""
