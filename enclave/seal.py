@@ -61,6 +61,8 @@ class SealedStore:
         self._counters: dict[tuple[str, str], int] = {}
         self._sum = 0
         self._counter = 0
+        self.written: set[str] = set()
+        """Kinds of rows written or removed; whoever watches them empties it (enclave.witness)."""
         self._writing = False
         self._broken = False
 
@@ -130,6 +132,7 @@ class SealedStore:
 
     def put(self, kind: str, name: str, value: bytes | memoryview) -> None:
         """Write a value; durable after the next `commit`.  Raises StorageError."""
+        self.written.add(kind)
         self._counter += 1
         nonce = os.urandom(_NONCE_BYTES)
         sealed = bytearray(len(value) + _OVERHEAD)
@@ -150,6 +153,7 @@ class SealedStore:
     def delete(self, kind: str, name: str) -> None:
         """Remove a value if present; durable after the next `commit`."""
         if (kind, name) in self._counters:
+            self.written.add(kind)
             self._forget(kind, name)
             self._execute("DELETE FROM sealed WHERE kind = ? AND id = ?", (kind, name))
 
@@ -167,6 +171,11 @@ class SealedStore:
         self._write(*_HEAD_KEY, self._counter, sealed)
         self._execute("COMMIT", ())
         self._writing = False
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes over every row as it is now, keyed."""
+        return (self._sum % _MODULUS).to_bytes(32, "big")
 
     def verify(self) -> dict[str, int]:
         """Open every value once; returns how many there are of each kind.  Raises StorageError."""

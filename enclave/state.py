@@ -65,6 +65,7 @@ from enclave.threshold import bip340, frost
 from enclave.verdicts import VerdictTable
 from enclave.wire.attestation import EvidenceRequest, Presentation
 from enclave.wire.message import Message
+from enclave.witness.standing import Witness
 
 Handler = Callable[["NodeState", int, Any, int], Message | Work[Any]]
 
@@ -182,6 +183,7 @@ class NodeState:
         )
         self.directory = Directory(store, self.roster)
         self.verdicts.boots.enrolled = self.directory.enrolment
+        self.witness = Witness(store, tee, self.roster, slot=slot, boot_counter=self.identity.public.boot_counter)
         self.heartbeats = Heartbeats(
             roster=roster,
             identity=self.identity,
@@ -190,6 +192,7 @@ class NodeState:
             versions=Versions(roster, self.directory, self.verdicts),
             monotonic=monotonic,
             log_head=self.receipts.head,
+            witness=self.witness,
             now=now,
         )
         self.heartbeats.follow(self.roster, self.rosters.newest)

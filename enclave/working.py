@@ -1,8 +1,8 @@
 """May this node work at all now?  The one gate before every use of a share and every ceremony (specs/heartbeats.md).
 
 In order: the cluster's time is known and this clock agrees with it; the lease is held, so no other copy of
-this node works; nothing restrictive is known to be missing; the log is countersigned.  Each condition is one
-line here and refuses with its own code.
+this node works; its sealed state is the newest; nothing restrictive is known to be missing; the log is
+countersigned.  Each condition is one line here and refuses with its own code.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ def check_working(node: NodeState, now: int) -> None:
     """Return only if this node may use its shares at `now` (cluster time, Unix seconds).
 
     Raises RefusedError: `clock-jump`, `clock-skew`, `lease-unclaimed`, `lease-waiting`, `lease-fenced`,
-    `lease-lost`, `versions-behind`, `log-behind`; VerdictError if there is no lease for lack of trusted peers.
+    `lease-lost`, `state-rolled-back`, `state-unsettled`, `cold-start`, `versions-behind`, `log-behind`;
+    VerdictError if there is no lease for lack of trusted peers.
     """
     heartbeats = node.heartbeats
     heartbeats.clock.check()
     if not heartbeats.lease.is_held:
         _check_peers(node, now)
         heartbeats.lease.check()
+    node.witness.check()
     heartbeats.versions.check()
     heartbeats.check_roster()
     heartbeats.lease.check_log(node.receipts.size)

@@ -23,6 +23,7 @@ from enclave.verdicts import VerdictTable
 from enclave.wire.attestation import Identity
 from enclave.wire.heartbeats import Heartbeat, SignedHeartbeat, heartbeat_bytes
 from enclave.wire.message import encode
+from enclave.witness.standing import Witness
 
 LogHead = Callable[[], tuple[int, bytes]]
 """Size and root of this node's receipt log."""
@@ -44,6 +45,7 @@ class Heartbeats:
         versions: Versions,
         monotonic: Callable[[], float],
         log_head: LogHead,
+        witness: Witness,
         now: int,
     ) -> None:
         """`now` is this node's own clock at the start, Unix seconds.  Raises StorageError."""
@@ -68,6 +70,7 @@ class Heartbeats:
         )
         self.clock = ClusterClock(monotonic, own=now, peers_needed=terms.a)
         self.versions = versions
+        self.witness = witness
         self._told = 0
         """Roster version that peers are known to hold."""
         self._sequence = 0
@@ -82,6 +85,7 @@ class Heartbeats:
         self.lease.follow(roster.witness_terms)
         self.clock.count_on(roster.witness_terms.a)
         self.versions.follow(roster)
+        self.witness.follow(roster)
         self._count_rosters()
         self._has_news = True
 
@@ -98,9 +102,11 @@ class Heartbeats:
         """This node's heartbeat at `now` (cluster time); asked again at once, the same, unless something was heard."""
         at = self._monotonic()
         self._agree(now)
-        if self._last is not None and not self._has_news and 0 <= at - self._last_at < REUSE_S:
+        is_same = not self._has_news and not self.witness.is_behind
+        if self._last is not None and is_same and 0 <= at - self._last_at < REUSE_S:
             return self._last
         own = self._identity.public
+        self.witness.advance()
         self._sequence += 1
         log_size, log_root = self._log_head()
         # Noted before it is signed: a lease is counted from a moment that is certainly not later.
@@ -122,6 +128,8 @@ class Heartbeats:
             restrictions_digest=directory.restrictions_digest,
             documents=self.versions.outgoing(newest for _, _, newest in self.peers.recent()),
             seen=self.peers.seen(lambda slot: self._identity_key(slot, now)),
+            statement=self.witness.bytes,
+            warm=self.witness.is_settled,
         )
         body = encode(heartbeat)
         signature = self._identity.sign(heartbeat_bytes(own.cluster, body))
@@ -152,6 +160,8 @@ class Heartbeats:
         peer = self.peers.get(heartbeat.slot)
         assert peer is not None
         peer.made_after = self.lease.note_echo(heartbeat.slot, identity.identity_key, echo)
+        if echo is not None and peer.made_after is not None:
+            self.witness.hear(heartbeat.slot, echo, is_warm=heartbeat.warm)
         self.versions.hear(heartbeat, now)
         self._count_rosters()
         self._agree(now)

@@ -17,9 +17,14 @@ from enclave.heartbeats.forks import is_fork
 from enclave.seal import SealedStore
 from enclave.wire.heartbeats import ForkProof, Heartbeat, Seen, SignedHeartbeat
 from enclave.wire.message import Message, decode_as, encode
+from enclave.witness.statement import Statement
+from enclave.witness.statement import read as read_statement
 
 HEARD = "heard"
 """Kind of the sealed rows: per slot the newest boot and its identity."""
+
+KEPT = "witnessed"
+"""Kind of the sealed rows: per slot its newest witness statement."""
 
 FORK = "fork-proof"
 """Kind of the sealed proofs, by slot."""
@@ -58,6 +63,7 @@ class Peers:
         self._monotonic = monotonic
         self._peers: dict[str, Peer] = {}
         self.proofs: dict[str, ForkProof] = {}
+        self._kept: dict[str, tuple[Statement, bytes]] = {}
         # Who was echoed in the last moments of the boot before this one is not known any more.
         until = monotonic() + LEASE_S
         try:
@@ -66,6 +72,8 @@ class Peers:
                 self._peers[slot] = Peer(
                     boot_counter=heard.boot_counter, identity=heard.identity, older_until=until, own_until=until
                 )
+            for slot, value in store.items(KEPT):
+                self._keep(slot, value)
             for slot, value in store.items(FORK):
                 self.proofs[slot] = decode_as(ForkProof, value)
         except WireError:
@@ -84,6 +92,8 @@ class Peers:
         if peer is not None:
             peer.boot_counter, peer.identity, peer.newest, peer.signed = 0, b"", None, None
             peer.is_forked = False
+        if self._kept.pop(slot, None) is not None:
+            self._store.delete(KEPT, slot)
 
     def take(self, heartbeat: Heartbeat, signed: SignedHeartbeat, identity_key: bytes) -> bool:
         """Take in a heartbeat whose signature was verified; False if it says nothing new.
@@ -109,6 +119,9 @@ class Peers:
                 return False
         peer.newest, peer.signed, peer.heard_at = heartbeat, signed, self._monotonic()
         peer.own_until = peer.heard_at + LEASE_S
+        # A node that does not know itself whether its state is the newest has nothing to say about it.
+        if heartbeat.warm and self._keep(heartbeat.slot, heartbeat.statement):
+            self._store.put(KEPT, heartbeat.slot, heartbeat.statement)
         return True
 
     def recent(self) -> Iterator[tuple[str, Peer, Heartbeat]]:
@@ -135,9 +148,26 @@ class Peers:
                     log_size=newest.log_size,
                     log_root=newest.log_root,
                     wait_ms=max(0, int((peer.older_until - at) * 1000) + 1) if peer.older_until > at else 0,
+                    kept_counter=self._kept[slot][0].counter if slot in self._kept else 0,
+                    kept=self._kept[slot][1] if slot in self._kept and not newest.warm else b"",
                 )
             )
         return echoes
+
+    def kept(self) -> dict[str, Statement]:
+        """The newest witness statement of every peer that made one."""
+        return {slot: statement for slot, (statement, _) in self._kept.items()}
+
+    def _keep(self, slot: str, data: bytes) -> bool:
+        """Remember a statement if it is newer; of two with one counter the first stays."""
+        statement = read_statement(data)
+        if statement is None:
+            return False
+        held = self._kept.get(slot)
+        if held is not None and (statement.incarnation, statement.counter) <= (held[0].incarnation, held[0].counter):
+            return False
+        self._kept[slot] = (statement, data)
+        return True
 
     def _acknowledge(self, heartbeat: Heartbeat, identity: bytes, older: Peer | None) -> Peer:
         """A boot not heard before: from here on no older one is echoed, which is on disk before anybody learns it."""

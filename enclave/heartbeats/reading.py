@@ -7,8 +7,9 @@ import msgspec
 from enclave.errors import WireError
 from enclave.heartbeats.bounds import BODY_BYTES_MAX, DOCUMENTS_MAX, NOTE_BYTES_MAX
 from enclave.roster_slots import SLOTS_MAX
-from enclave.wire.heartbeats import Heartbeat, SignedHeartbeat
+from enclave.wire.heartbeats import Heartbeat, Seen, SignedHeartbeat
 from enclave.wire.message import decode
+from enclave.witness.statement import STATEMENT_BYTES_MAX
 
 DIGEST_BYTES = 32
 
@@ -31,8 +32,14 @@ def read(signed: SignedHeartbeat) -> Heartbeat:
         or any(len(digest) != DIGEST_BYTES for digest in digests)
         or len(heartbeat.registry) > NOTE_BYTES_MAX
         or len(heartbeat.documents) > DOCUMENTS_MAX
+        or len(heartbeat.statement) > STATEMENT_BYTES_MAX
+        or any(len(echo.kept) > STATEMENT_BYTES_MAX for echo in heartbeat.seen)
         or len(heartbeat.seen) > SLOTS_MAX
-        or any(min(echo.boot_counter, echo.sequence, echo.log_size, echo.wait_ms) < 0 for echo in heartbeat.seen)
+        or any(_smallest(echo) < 0 for echo in heartbeat.seen)
     ):
         raise WireError("a heartbeat does not have its stated form", code="heartbeat.malformed")
     return heartbeat
+
+
+def _smallest(echo: Seen) -> int:
+    return min(echo.boot_counter, echo.sequence, echo.log_size, echo.wait_ms, echo.kept_counter)

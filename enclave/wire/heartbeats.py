@@ -17,6 +17,10 @@ class Seen(Message, frozen=True):
     log_root: bytes
     wait_ms: int
     """Milliseconds until no lease the author gave to an older boot of the peer can still run."""
+    kept_counter: int = 0
+    """Counter of the peer's newest witness statement that the author has stored."""
+    kept: bytes = b""
+    """That statement, while the peer does not know yet whether its state is the newest."""
 
 
 class Heartbeat(Message, frozen=True):
@@ -45,6 +49,10 @@ class Heartbeat(Message, frozen=True):
     documents: list[bytes]
     """Some of them, while a peer's set differs: each an envelope that counts by its own signatures."""
     seen: list[Seen]
+    statement: bytes = b""
+    """The author's newest witness statement (enclave.witness), if its platform can seal."""
+    warm: bool = False
+    """Whether the author knows that its own state is the newest."""
 
 
 class SignedHeartbeat(Message, frozen=True):

@@ -227,19 +227,15 @@ class Twins:
         self.world = world
         path = world.store_path("node-1")
         copy = path.with_name("copy.db")
+        world.crash("node-1")
         if at == "same":
-            world.crash("node-1")
             shutil.copy(path, copy)
-            world.start("node-1")
-        else:
-            world.crash("node-1")
-            world.start("node-1")
-            for suffix in ("", "-wal"):
-                source = path.with_name(path.name + suffix)
-                if source.exists():
-                    shutil.copy(source, copy.with_name(copy.name + suffix))
+        world.start("node-1")
         present_to_all(world, "node-1")
         pass_time(world, LEASE + 1)
+        if at == "newer":
+            for suffix in ("", "-wal"):
+                shutil.copy(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
         self.first = world.nodes["node-1"]
         tee = world.tee("node-1")
         store = SealedStore.open(copy, cluster=world.roster.cluster_id, slot="node-1", tee=tee)
