@@ -98,6 +98,7 @@ STATUS: Mapping[str, int] = {
 
 STATUS_OF_FAMILY: tuple[tuple[str, int], ...] = (
     ("token.", 401),
+    ("oidc.", 401),
     ("json.", 400),
     ("request.", 400),
     ("name.", 400),

@@ -23,13 +23,19 @@ class Agents:
         self._caller = caller
         self._documents = documents
 
-    async def create(self, name: str, *, agent: str, keys: Sequence[PublicKey]) -> Agent:
-        """Register an agent's public keys (1 to 8); what it may do is for policies to say."""
+    async def create(
+        self, name: str, *, agent: str, keys: Sequence[PublicKey], subjects: Sequence[tuple[str, str]] = ()
+    ) -> Agent:
+        """Register an agent's public keys (up to 8); what it may do is for policies to say.
+
+        `subjects` are (issuer, subject) pairs of identity providers in the roster that may speak for it.
+        """
         document = Agent(
             cluster=self._caller.cluster,
             agent=check_id(agent, "agt"),
             name=check_name(name),
             keys=tuple(keys),
+            subjects=tuple(subjects),
             state="active",
             sequence=next_sequence(),
             issued_at=self._caller.clock(),
@@ -48,6 +54,7 @@ class Agents:
             agent=agent,
             name=current.name,
             keys=current.keys,
+            subjects=current.subjects,
             state="revoked",
             sequence=max(next_sequence(), current.sequence + 1),
             issued_at=self._caller.clock(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kms.cli.failure import UsageError
 from kms.cli.options import Target, run, with_target
 from kms.cli.output import emit_facts, emit_json, say
 
@@ -28,15 +29,30 @@ if TYPE_CHECKING:
     show_default=True,
     help="For a new key file.",
 )
+@click.option("--oidc-issuer", help="Identity provider of the roster that signs the agent in, instead of a key file.")
+@click.option("--oidc-subject", help="Its subject there (`sub`).")
 @with_target
-def create(name: str, key_file: Path | None, algorithm: str, target: Target) -> None:
+def create(
+    name: str,
+    key_file: Path | None,
+    algorithm: str,
+    oidc_issuer: str | None,
+    oidc_subject: str | None,
+    target: Target,
+) -> None:
     """Register the agent NAME.
 
     Its private key is made here if the key file does not exist (mode 0600) and never leaves this
-    machine; only the public half is registered.
+    machine; only the public half is registered.  An agent that signs in at an identity provider has
+    no key file: it signs with whatever key its access token is bound to.
     """
     from enclave.ids import check_name
 
+    if (oidc_issuer is None) != (oidc_subject is None) or (oidc_issuer is not None and key_file is not None):
+        raise UsageError("expected --oidc-issuer and --oidc-subject together, and no key file with them")
+    if oidc_issuer is not None and oidc_subject is not None:
+        run(_federated(check_name(name), oidc_issuer, oidc_subject, target))
+        return
     path = key_file or Path(f"{check_name(name)}.pem")
 
     async def work() -> None:
@@ -60,6 +76,18 @@ def create(name: str, key_file: Path | None, algorithm: str, target: Target) -> 
             emit_facts(facts)
 
     run(work())
+
+
+async def _federated(name: str, issuer: str, subject: str, target: Target) -> None:
+    from enclave.ids import new_id
+
+    async with target.client(target.operator()) as client:
+        agent = await client.agents.create(name, agent=new_id("agt"), keys=(), subjects=((issuer, subject),))
+    facts = {"agent": agent.agent, "name": agent.name, "issuer": issuer, "subject": subject}
+    if target.json:
+        emit_json(facts)
+    else:
+        emit_facts(facts)
 
 
 def _credentials(path: Path, algorithm: str) -> tuple[AgentCredentials, bool]:
