@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from attestation.canonical import canonical_json, parse_json
+from attestation.envelope import b64url_decode
+from attestation.errors import DocumentError
 from enclave.certificate import KeyCertificate
 from enclave.payload.decrypt import DecryptBody, parse_decrypt_body
 from enclave.payload.sign import Payload, parse_sign_body
@@ -22,6 +24,12 @@ RENDERING = "Holdfast operation, rendering 1"
 
 CONTENT_CHARACTERS_MAX = 4000
 """Most characters of the body shown: a screen or two; the rest is covered by its hash."""
+
+TEXT_CHARACTERS_MAX = 2000
+"""Most characters of a message shown as text."""
+
+TEXT_MEMBERS = ("message", "claims")
+"""Members of a body that hold base64url of what may be text."""
 
 ETHER_DECIMALS, SOL_DECIMALS = 18, 9
 
@@ -46,6 +54,7 @@ def render(token: Token, key: KeyCertificate, body: bytes, payload: Parsed, *, e
         f"key: {key.key} version {key.version}, named {key.name}, {key.spec} for {key.usage}",
         f"kind: {payload.kind}",
         *_facts(payload),
+        *_texts(body),
         f"approvals count until: {_time(expires_at)}",
         f"body: {len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}",
         *_content(body),
@@ -70,7 +79,9 @@ def _facts(payload: Parsed) -> Iterator[str]:
     if payload.policy_kind == "digest":
         yield "WARNING: a digest says nothing of what is signed"
     for name, value in sorted(payload.facts.items()):
-        yield f"{name}: {value if isinstance(value, str) else _json(value)}"
+        # Numbers in full: some are beyond what JSON can hold.
+        plain = isinstance(value, str) or type(value) is int
+        yield f"{name}: {value if plain else _json(value)}"
 
 
 def _opening(body: DecryptBody) -> Iterator[str]:
@@ -82,6 +93,21 @@ def _opening(body: DecryptBody) -> Iterator[str]:
         yield f"opened at: {body.opener}"
     if body.target is not None:
         yield f"sealed again to: {body.target.key}, context {_json(dict(body.target.context))}"
+
+
+def _texts(body: bytes) -> Iterator[str]:
+    """Opaque members in words, where they are words."""
+    value = parse_json(body, bytes_max=len(body))
+    for name in TEXT_MEMBERS:
+        encoded = value.get(name)
+        if not isinstance(encoded, str):
+            continue
+        try:
+            text = _ascii(b64url_decode(encoded).decode("utf-8"))
+        except (DocumentError, UnicodeDecodeError):
+            continue
+        cut = f" (first {TEXT_CHARACTERS_MAX} of {len(text)} characters)" if len(text) > TEXT_CHARACTERS_MAX else ""
+        yield f"{name} as text{cut}: {text[:TEXT_CHARACTERS_MAX]}"
 
 
 def _content(body: bytes) -> Iterator[str]:

@@ -34,11 +34,21 @@ class Evaluation(Reply, frozen=True):
     decision: msgspec.Raw
     """Rule, reason and the tree of rules and checks, from one of those nodes."""
     nodes: dict[str, str]
-    """Slot -> outcome, or the code of its refusal."""
+    """Slot -> outcome, or the code of what stands against it there: a limit, or a refusal to answer."""
+
+
+class _Limits(msgspec.Struct):
+    code: str
 
 
 class _Outcome(msgspec.Struct):
     outcome: str
+    limits: _Limits | None = None
+
+    @property
+    def word(self) -> str:
+        """The outcome, or the code of the limit that stands against it at this node now."""
+        return self.outcome if self.limits is None or self.limits.code == "ok" else self.limits.code
 
 
 async def evaluate(context: Context) -> Answer:
@@ -56,16 +66,16 @@ async def evaluate(context: Context) -> Answer:
     decisions = {slot: item.decision for slot, item in answers.items() if isinstance(item, EvaluateReply)}
     if not decisions:
         raise why(answers, "expected a decision, found no node that gives one")
-    outcomes = {slot: msgspec.json.decode(item, type=_Outcome).outcome for slot, item in decisions.items()}
-    found = list(outcomes.values())
+    outcomes = {slot: msgspec.json.decode(item, type=_Outcome) for slot, item in decisions.items()}
+    found = [item.outcome for item in outcomes.values()]
     most = max(sorted(set(found)), key=found.count)
     refusals = {slot: getattr(item, "code", "") for slot, item in answers.items() if slot not in decisions}
     return reply(
         Evaluation(
             policy=policy,
             outcome=most,
-            decision=msgspec.Raw(next(item for slot, item in decisions.items() if outcomes[slot] == most)),
-            nodes=dict(sorted((outcomes | refusals).items())),
+            decision=msgspec.Raw(next(item for slot, item in decisions.items() if outcomes[slot].outcome == most)),
+            nodes=dict(sorted(({slot: item.word for slot, item in outcomes.items()} | refusals).items())),
         )
     )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from attestation.envelope import b64url
 from enclave.approvals.fingerprint import fingerprint_of
-from enclave.approvals.summary import CONTENT_CHARACTERS_MAX, parse_waiting, render
+from enclave.approvals.summary import CONTENT_CHARACTERS_MAX, TEXT_CHARACTERS_MAX, parse_waiting, render
 from enclave.certificate import KeyCertificate
 from enclave.tokens import Act, Token
 from tests.enclave.approvals.make_vectors import FILE
@@ -59,6 +59,22 @@ def test_solana() -> None:
     text = summary(body, usage="solana")
     assert "SOL: 0 (0 lamports)\n" in text
     assert "programs: " in text
+
+
+def test_messages_are_shown_as_text() -> None:
+    """People read words, not base64url; bytes that are no text stay in the body."""
+    body = json.dumps({"kind": "message", "message": b64url("pay \u202e10\nrequested by: me".encode())}).encode()
+    assert "message as text: pay \\u202e10\\nrequested by: me\n" in summary(body)
+    binary = json.dumps({"kind": "message", "message": b64url(b"\xff\xfe")}).encode()
+    assert "as text" not in summary(binary)
+    long = json.dumps({"kind": "message", "message": b64url(b"x" * 5000)}).encode()
+    assert f"message as text (first 2000 of 5000 characters): {'x' * 2000}\n" in summary(long)
+
+
+def test_numbers_beyond_json() -> None:
+    """A nonce of 2^60 is shown in full."""
+    text = summary(evm(nonce=str(2**60)), usage="evm", spec="secp256k1-ecdsa")
+    assert f"nonce: {2**60}\n" in text
 
 
 def test_digest_warns() -> None:
@@ -110,7 +126,7 @@ def test_long_bodies_are_cut_with_their_hash() -> None:
     body = json.dumps({"kind": "message", "message": b64url(bytes(100_000))}).encode()
     text = summary(body)
     assert f"content (first {CONTENT_CHARACTERS_MAX} of " in text
-    assert len(text) < CONTENT_CHARACTERS_MAX + 1000
+    assert len(text) < CONTENT_CHARACTERS_MAX + TEXT_CHARACTERS_MAX + 1000
 
 
 @pytest.mark.parametrize(

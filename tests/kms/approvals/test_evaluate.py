@@ -60,7 +60,7 @@ async def test_nothing_is_spent(office: Office) -> None:
         assert (await ask(office, transaction(office, value)))[0] == 200
     assert (await office.agent.sign.evm_transaction(office.ecdsa["key"], payment(LIMIT, nonce=77))).raw_transaction
     _, answer = await ask(office, transaction(office, 5))
-    assert answer["decision"]["limits"]["code"] == "nonce-guard.used"
+    assert list(answer["nodes"].values()).count("nonce-guard.used") == 3  # those that signed
 
 
 async def test_operators_ask_for_agents(office: Office) -> None:

@@ -290,7 +290,7 @@ async def test_whatever_the_gateway_lies_about_is_noticed(office: Office, lie: A
     """The approver's client renders and hashes the bytes itself and signs nothing else."""
     operation, shown = await told(office)
     cluster = office.fabric.roster.cluster_id
-    assert "honest" not in read_waiting(shown, operation=operation, cluster=cluster).summary  # base64url in the body
+    assert "message as text: honest words\n" in read_waiting(shown, operation=operation, cluster=cluster).summary
     lie(shown)
     with pytest.raises(VerificationError) as caught:
         read_waiting(shown, operation=shown["operation"], cluster=cluster)
