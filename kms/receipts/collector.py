@@ -70,6 +70,8 @@ class LogCollector:
     ) -> None:
         self.store = store
         self.heartbeats = HeartbeatBook()
+        self.forks: dict[tuple[str, int], bytes] = {}
+        """(slot, boot counter) of logs whose signed head does not follow from their entries: that head."""
         self._fleet = fleet
         self._certificates = certificates
         self._audit_head = audit_head
@@ -218,6 +220,7 @@ class LogCollector:
             return
         if await self.run(self.store.tree(held.log).root, head.size) != head.root:
             # Kept all the same: a signed head that contradicts the entries is evidence against its author.
+            self.forks[slot, boot] = reply.note
             logger().error("log-fork", slot=slot, boot_counter=boot, size=head.size)
         heartbeats = echoed.heartbeats if echoed is not None else {}
         await self.run(self.store.put_checkpoint, held.log, head.size, reply.note, heartbeats)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -268,8 +269,8 @@ async def test_vendors_roots_do_not_vouch_for_simulated_machines(made: Made) -> 
 
 
 def scalars(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every text and number in a document, with its place."""
-    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    """Every text and number in a document, with its place; of lists the first three items, which are alike."""
+    members = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else None
     if members is None:
         yield path, value
         return
@@ -469,3 +470,45 @@ async def test_two_heads_of_one_size_are_proof_against_their_author(fabric: Fabr
     later = forks.compare(true, signed, key)
     assert (later.is_fork, later.first.size <= later.second.size) == (False, True)
     assert base64.b64encode(heads[0].root) != base64.b64encode(heads[1].root)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document, containers included; of lists the first item."""
+    if path:
+        yield path
+    members = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for name, item in members:
+        yield from places(item, (*path, name))
+
+
+async def test_no_shape_raises(made: Made) -> None:
+    """Whatever stands in any place, also inside signed parts, the answer is a verdict."""
+    accepted = set()
+    for path in places(made.value):
+        for other in (None, -1, [], {"": 0}):
+            verdict = made.judge_changed(put(*path, other))
+            if verdict.result is Result.TRUSTED:
+                accepted.add(path[-1] if isinstance(path[-1], str) else path[-2])
+    assert accepted <= {"later", "openings", "parts", "signatures", "collateral"}
+
+
+async def test_no_shape_of_a_signed_part_raises(made: Made) -> None:
+    """The roster and the certificate are read before they are believed: any shape of theirs is refused, none raises."""
+    for read, write in (
+        (lambda v: v["rosters"][0]["payload"], lambda v, text: v["rosters"][0].update(payload=text)),
+        (lambda v: v["certificate"]["body"], lambda v, text: v["certificate"].update(body=text)),
+    ):
+        inner = json.loads(b64url_decode(read(made.value)))
+        for path in places(inner):
+            for other in (None, -1, "zz", [None]):
+                changed = copy.deepcopy(inner)
+                put(*path, other)(changed)
+
+                def change(
+                    value: dict[str, Any], text: str = b64url(canonical_json(changed)), into: Any = write
+                ) -> None:
+                    into(value, text)
+
+                verdict = made.judge_changed(change)
+                if canonical_json(changed) != canonical_json(inner):
+                    assert verdict.reasons[0] in ("receipt.roster", "receipt.certificate", "receipt.cluster"), path

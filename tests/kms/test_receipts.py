@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,6 +22,8 @@ from attestation.verdict import Result
 from enclave.ids import new_id
 from enclave.signing_key import SigningKey
 from enclave.threshold import hpke
+from enclave.wire.message import Message
+from enclave.wire.receipts import LogEntriesReply
 from tests.kms.fabric import Fabric
 from tests.kms.receipt_world import fetch, request_id_of
 
@@ -246,3 +249,55 @@ async def test_every_decision_of_a_request_is_a_leaf(fabric: Fabric, keys: dict[
         found = [entry for entry in map(parse_entry, page) if isinstance(entry, Decision)]
         mine = [entry for entry in found if entry.request_id.hex() == request_id]
         assert len(mine) == (1 if slot in answer["signers"] else 0)
+
+
+async def test_a_decision_lost_in_a_restart_is_said_to_be_lost(fabric: Fabric, keys: dict[str, dict[str, Any]]) -> None:
+    """A node that restarts before its peers countersigned: no receipt, and a code that says why."""
+    await fabric.gateway.heartbeats.close()
+    record_slots = fabric.slots[:3]
+    for slot in fabric.slots[3:]:
+        await fabric.stop_node(slot)
+    try:
+        status, answer = await fabric.sign(keys["ed25519"], MESSAGE)
+        assert status == 200, answer
+        await fabric.gateway.logs.turn()
+        for slot in record_slots:
+            await fabric.stop_node(slot)
+    finally:
+        fabric.gateway.heartbeats.start()
+        for slot in fabric.slots:
+            if slot not in fabric.nodes:
+                await fabric.start_node(slot)
+        await fabric.trusted(*fabric.slots)
+    async with asyncio.timeout(20):
+        while True:
+            token = fabric.token("receipts.get", answer["request_id"], b"")
+            _, told = await fabric.ask("GET", f"/v1/receipts/{answer['request_id']}", token=token)
+            if told["code"] != "receipt.pending":
+                break
+            await asyncio.sleep(0.2)
+    assert told["code"] == "receipt.lost"
+
+
+async def test_the_gateway_calls_a_fork_by_its_name(fabric: Fabric, keys: dict[str, dict[str, Any]]) -> None:
+    """Entries that do not lead to the head their node signed: an alarm that names it, and no receipt from them."""
+
+    slot = fabric.slots[0]
+
+    def fault(verb: str, _request: Message, reply: Message) -> Message:
+        if isinstance(reply, LogEntriesReply) and reply.entries:
+            return msgspec.structs.replace(reply, entries=[*reply.entries[:-1], reply.entries[-1] + b"!"])
+        return reply
+
+    fabric.corrupt(slot, fault)
+    try:
+        async with asyncio.timeout(15):
+            while not fabric.gateway.logs.forks:
+                await fabric.sign(keys["ed25519"], MESSAGE)
+                await asyncio.sleep(0.3)
+    finally:
+        fabric.corrupt(slot, None)
+    node = fabric.nodes[slot].identity.public
+    (named, note), *others = fabric.gateway.logs.forks.items()
+    assert (named, others) == ((slot, node.boot_counter), [])
+    assert LogCheckpoint.verified(note, node.identity_key).slot == slot
