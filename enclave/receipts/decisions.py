@@ -19,6 +19,7 @@ from enclave.ecdsa_sessions import RELEASE_ROUND
 from enclave.errors import RefusedError, StorageError, TokenError
 from enclave.ledger import Ledger
 from enclave.receipts.asked import Asked
+from enclave.receipts.outputs import OUTPUTS, message_digest
 from enclave.tokens import key_resource
 from enclave.wire.message import Message
 
@@ -33,9 +34,6 @@ ATTEMPTS_KEPT = 1024
 
 DOCUMENTS_KEPT = 4096
 """Documents and keys taken in this boot that are remembered: repeated deliveries get no second leaf."""
-
-Output = tuple[str, tuple[bytes, ...]]
-"""Scheme and parts of an output commitment."""
 
 
 class Journal:
@@ -161,79 +159,18 @@ def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _message(asked: Asked) -> bytes:
-    """SHA-256 of what was signed: the message, or the digest that ECDSA signs."""
-    payload: Any = asked.payload
-    message = payload.message if payload.message is not None else payload.digest
-    return _digest(message)
-
-
-def _frost(_node: NodeState, asked: Asked, _request: Any, reply: Any) -> Output:
-    return "frost-ed25519", (_message(asked), reply.group_commitment, reply.share)
-
-
-def _schnorr(_node: NodeState, asked: Asked, request: Any, reply: Any) -> Output:
-    return "bip340", (_message(asked), request.aggregate_nonce, reply.share)
-
-
-def _ecdsa_start(_node: NodeState, asked: Asked, _request: Any, reply: Any) -> Output:
-    return "ecdsa-begun", (_message(asked), reply.session, reply.payload)
-
-
-def _release(_node: NodeState, asked: Asked, _request: Any, reply: Any) -> Output:
-    return "share-sealed", (_message(asked), reply.session, reply.ciphertext)
-
-
-def _assemble(_node: NodeState, asked: Asked, _request: Any, reply: Any) -> Output:
-    return "ecdsa-assembled", (_message(asked), reply.signature)
-
-
-def _p256_release(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
-    return "share-sealed", (reply.session, reply.ciphertext)
-
-
-def _partial(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
-    return "partial", (reply.partial or b"", reply.sealed or b"", reply.row or b"", reply.proof or b"")
-
-
-def _open(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
-    return "opened", (reply.sealed,)
-
-
-def _secret_release(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
-    return "secret-share", (reply.sealed,)
-
-
-def _export(_node: NodeState, _asked: Asked, _request: Any, reply: Any) -> Output:
-    return "share-exported", (reply.sealed,)
-
-
-_OUTPUTS: dict[str, Callable[[NodeState, Asked, Any, Any], Output]] = {
-    "sign": _frost,
-    "schnorr-sign": _schnorr,
-    "ecdsa-start": _ecdsa_start,
-    "release": _release,
-    "assemble": _assemble,
-    "p256-release": _p256_release,
-    "partial": _partial,
-    "open": _open,
-    "secret-release": _secret_release,
-    "export": _export,
-}
-
-
 def _use(node: NodeState, verb: str, asked: Asked | None, request: Any, reply: Any, now: int) -> None:
     """A use of a share by a signer set."""
     if asked is None:
         return
-    output = _OUTPUTS.get(verb)
+    output = OUTPUTS.get(verb)
     signers = _signers(request)
     if verb == "ecdsa-start":
         attempts = node.journal.attempts
         while len(attempts) >= ATTEMPTS_KEPT:
             del attempts[next(iter(attempts))]
         attempts[reply.session] = (asked, signers)
-    scheme, parts = output(node, asked, request, reply) if output is not None else ("", ())
+    scheme, parts = output(asked, request, reply) if output is not None else ("", ())
     _write(
         node,
         verb,
@@ -252,7 +189,7 @@ def _ecdsa_round(node: NodeState, _verb: str, _asked: Asked | None, request: Any
     begun = node.journal.attempts.pop(request.session, None)
     if begun is not None:
         asked, signers = begun
-        output = output_digest("ecdsa-share", _message(asked), reply.session, reply.payload)
+        output = output_digest("ecdsa-share", message_digest(asked), reply.session, reply.payload)
         _write(node, "ecdsa-release", asked, signers, now, output=output)
 
 
