@@ -103,18 +103,23 @@ class Decision:
 
 
 def evaluate(policy: Policy | Compiled, request: Request) -> Decision:
-    """Decide `request`: the first matching deny rule, else the first matching allow rule, else no."""
+    """Decide `request`: the first matching deny rule, else the first allow rule that asks nobody, else one that asks.
+
+    So rules add up whatever their order, and taking an allow rule away never allows more.
+    """
     rules = policy.rules if isinstance(policy, Policy) else policy.compiled.rules
     traces = tuple(_trace(rule, request) for rule in rules)
+    waits: Decision | None = None
     for effect in ("deny", "allow"):
         for rule, trace in zip(rules, traces, strict=True):
             if trace.effect != effect or not trace.matched:
                 continue
             if rule.approvals is not None and rule.approvals.needed(request.kind, request.payload):
-                return _waits(rule.name, rule.approvals, traces)
+                waits = waits or _waits(rule.name, rule.approvals, traces)
+                continue
             reason = f"rule {trace.rule} {'forbids' if effect == 'deny' else 'allows'} it"
             return Decision(allowed=effect == "allow", rule=trace.rule, reason=reason, traces=traces)
-    return Decision(allowed=False, rule=None, reason=_nearest(traces), traces=traces)
+    return waits or Decision(allowed=False, rule=None, reason=_nearest(traces), traces=traces)
 
 
 def _waits(rule: str, terms: ApprovalTerms, traces: tuple[RuleTrace, ...]) -> Decision:

@@ -148,13 +148,22 @@ def test_deny_wins_over_approvals() -> None:
     assert (decision.allowed, decision.approvals, decision.rule) == (False, None, "deny")
 
 
-def test_first_matching_rule_decides_whether_people_are_asked() -> None:
-    """A rule that allows small amounts freely stands before the one that asks for approvals."""
+def test_rules_add_up_in_any_order() -> None:
+    """What one rule allows freely another does not send to people; so taking rules away never allows more."""
     small = allow("small", kinds=["evm_transaction"], evm={"value_max": "1000"})
     large = allow("large", kinds=["evm_transaction"], approvals=TWO)
     assert decide(evm(value="1000"), small, large).allowed
     assert decide(evm(value="1001"), small, large).approvals is not None
-    assert decide(evm(value="1000"), large, small).approvals is not None
+    assert decide(evm(value="1000"), large, small).allowed
+    assert decide(evm(value="1000"), large).approvals is not None
+
+
+def test_the_first_rule_that_asks_says_whom() -> None:
+    """Of several that ask, the order decides."""
+    one = allow("one", kinds=["evm_transaction"], approvals=TWO)
+    other = allow("other", kinds=["evm_transaction"], approvals={"group": "board", "minimum": 1})
+    assert decide(evm(), one, other).rule == "one"
+    assert decide(evm(), other, one).rule == "other"
 
 
 def test_unmatched_rule_asks_nobody() -> None:
