@@ -41,6 +41,7 @@ from enclave.handlers import (
     schnorr,
     secrets,
     sign,
+    witness,
 )
 from enclave.heartbeats.bounds import DRIFT_S_MAX, LEASE_S, boottime
 from enclave.heartbeats.exchange import Heartbeats
@@ -81,6 +82,7 @@ HANDLERS: dict[str, Handler] = {
     "heartbeats": heartbeats.take,
     "forks": heartbeats.forks,
     "clock-follow": heartbeats.follow_clock,
+    "cold-start": witness.cold_start,
     "channel-open": reconstruct.channel_open,
     "channel-accept": reconstruct.channel_accept,
     "control": documents.control,

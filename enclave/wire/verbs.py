@@ -71,6 +71,7 @@ from enclave.wire.signing import (
     SignReply,
     SignRequest,
 )
+from enclave.wire.witness import ColdStartReply, ColdStartRequest
 
 VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "status": (Empty, Status),
@@ -84,6 +85,7 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "heartbeats": (HeartbeatsRequest, HeartbeatsReply),
     "forks": (Empty, ForksReply),
     "clock-follow": (ClockRequest, Empty),
+    "cold-start": (ColdStartRequest, ColdStartReply),
     "channel-open": (ChannelOpenRequest, ChannelOpening),
     "channel-accept": (ChannelOpening, Empty),
     "control": (ControlRequest, Acknowledgement),

@@ -9,6 +9,7 @@ deleted.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from enclave.errors import RefusedError, StorageError
 from enclave.roster import Environment, Roster
@@ -132,7 +133,7 @@ class Witness:
         self._told[peer] = kept
         self._settle()
 
-    def confirm(self, counters: dict[str, tuple[int, bytes]], slot: str, others: dict[str, Statement]) -> None:
+    def confirm(self, counters: Mapping[str, tuple[int, bytes]], slot: str, others: Mapping[str, Statement]) -> None:
         """An operator says where every slot stood when all were restarted.
 
         `others` are the statements this node keeps of its peers.  Raises RefusedError (`cold-start.differs`).

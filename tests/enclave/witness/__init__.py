@@ -1,0 +1,1 @@
+"""Witnesses: states that were put back, acknowledgements, cold starts."""
