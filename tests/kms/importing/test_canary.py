@@ -39,7 +39,7 @@ def found(masked):
             start = bytes(byte ^ 0x5A for byte in masked[:4])
             at = data.find(start)
             while at >= 0:
-                hits += all(data[at + i] == masked[i] ^ 0x5A for i in range(32) if at + 32 <= len(data))
+                hits += at + 32 <= len(data) and all(data[at + i] == masked[i] ^ 0x5A for i in range(32))
                 at = data.find(start, at + 1)
             data[:] = bytes(len(data))
     return hits
