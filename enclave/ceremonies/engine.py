@@ -44,8 +44,6 @@ CLOCK_SPREAD_S_MAX = 10
 PROOFS_MAX = 16
 """Proofs of culprits kept in memory until somebody asks for them."""
 
-_TIME_BYTES = 8
-
 
 @dataclass(slots=True, kw_only=True)
 class _Attempt:
@@ -53,8 +51,6 @@ class _Attempt:
     steps: Steps
     names: tuple[str, ...]
     """`key/version` of every key it is about."""
-    public: bytes
-    """What an auditor needs beside the messages to judge them."""
     expires_at: int
     halts: frozenset[str]
     """`key/version` of keys whose use pauses from the second round on."""
@@ -97,7 +93,6 @@ class Ceremonies:
         facts: Facts,
         steps: Steps,
         names: Sequence[str],
-        public: bytes,
         now: int,
         *,
         halts: Iterable[str] = (),
@@ -107,7 +102,6 @@ class Ceremonies:
             facts=facts,
             steps=steps,
             names=tuple(names),
-            public=public,
             expires_at=now + LIFETIME_S,
             halts=frozenset(halts),
         )
@@ -118,7 +112,7 @@ class Ceremonies:
         except BaseException:
             self.end(facts.session)
             raise
-        return self._say(attempt, 1, now.to_bytes(_TIME_BYTES, "big") + payload)
+        return self._say(attempt, 1, signed.clock(now) + payload)
 
     def advance(self, session: bytes, number: int, messages: list[CeremonyMessage], now: int) -> Work[CeremonyMessage]:
         """The rounds up to the prepare, from everyone's messages of the round before; any failure ends the attempt.
@@ -311,14 +305,15 @@ class Ceremonies:
         if number not in attempt.sent or payloads[own] != attempt.sent[number].payload:
             raise PeerError("own message was altered on the way", code="ceremony.messages")
         attempt.heard[number] = messages
+        payloads = signed.in_context(payloads, attempt.facts.context)
         if number > 1:
             return payloads
-        attempt.times = {slot: int.from_bytes(payload[:_TIME_BYTES], "big") for slot, payload in payloads.items()}
+        attempt.times, payloads = signed.clocks(payloads)
         if any(abs(time - now) > CLOCK_SPREAD_S_MAX for time in attempt.times.values()):
             raise RefusedError(
                 f"participants' clocks differ by more than {CLOCK_SPREAD_S_MAX} s", code="clock-skew", hint="fix them"
             )
-        return {slot: payload[_TIME_BYTES:] for slot, payload in payloads.items()}
+        return payloads
 
     def _guarded(self, attempt: _Attempt, work: Work[T]) -> Work[T]:
         """`work`, stopped and wiped once the attempt is over while it pauses."""
@@ -352,7 +347,6 @@ class Ceremonies:
             del self._proofs[next(iter(self._proofs))]
         self._proofs[attempt.facts.session] = Proof.of(
             attempt.facts,
-            attempt.public,
             attempt.heard,
             accuser=self._identity.public.slot,
             complaint=complaint,
@@ -362,7 +356,7 @@ class Ceremonies:
         return error
 
     def _say(self, attempt: _Attempt, number: int, payload: bytes) -> CeremonyMessage:
-        message = signed.say(self._identity, attempt.facts.session, number, payload)
+        message = signed.say(self._identity, attempt.facts.session, number, attempt.facts.context + payload)
         attempt.sent[number] = message
         return message
 

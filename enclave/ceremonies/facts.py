@@ -52,13 +52,15 @@ class Facts:
     """Digest of the order, 32 bytes."""
     members: tuple[Member, ...]
     """In roster order."""
+    terms: bytes
+    """What the kind of ceremony is about to make, and who has which part: GenerationTerms or Committee, encoded."""
     sources: tuple[bytes, ...] = ()
     """Bodies of the certificates it starts from."""
     context: bytes = field(init=False)
     """32 bytes that differ whenever anything above differs."""
 
     def __post_init__(self) -> None:
-        parts = [self.kind.encode(), self.session, self.cluster, self.roster_digest, self.order]
+        parts = [self.kind.encode(), self.session, self.cluster, self.roster_digest, self.order, self.terms]
         parts.append(len(self.members).to_bytes(4, "big"))
         for member in self.members:
             parts += [member.slot.encode(), member.boot_counter.to_bytes(8, "big"), member.identity_key]

@@ -7,6 +7,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from enclave.ceremonies.facts import Facts
 from enclave.ceremonies.steps import Agreed, Effect, Outcome, Result, Work
 from enclave.certificate import GROUP_KEY_SPECS, KeyCertificate, NodeShare
@@ -17,6 +19,14 @@ from enclave.key_specs import SPECS, Custody, Usage
 from enclave.threshold.dkg import KeyShare, Participant
 from enclave.threshold.hpke import public_key_x25519
 from enclave.wire.message import tagged
+
+
+class GenerationTerms(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What an auditor needs to check a key generation."""
+
+    group: str
+    threshold: int
+    participants: dict[int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +45,11 @@ class KeyPlan:
     assemblers: tuple[str, ...]
     policy: str
     exportable: bool
+
+    @property
+    def terms(self) -> GenerationTerms:
+        """The part that the rounds depend on."""
+        return GenerationTerms(SPECS[self.spec].group, self.shares_needed, dict(self.participants))
 
     @classmethod
     def of_order(cls, order: KeyOrder, key: str) -> KeyPlan:

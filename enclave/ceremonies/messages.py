@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from enclave.ceremonies.facts import Member
-from enclave.errors import PeerError
+from enclave.errors import AbortError, PeerError
 from enclave.identity import BootIdentity, is_signed
 from enclave.wire.attestation import Identity
 from enclave.wire.ceremonies import ABORT_ROUND, CeremonyMessage, ceremony_message_bytes
 from enclave.wire.message import encode
+
+_TIME_BYTES = 8
 
 
 def say(identity: BootIdentity, session: bytes, number: int, payload: bytes) -> CeremonyMessage:
@@ -49,6 +51,27 @@ def read(
             raise PeerError("message is not signed by its participant's attested key", code="ceremony.messages")
     payloads = {message.slot: message.payload for message in messages}
     return {slot: payloads[slot] for slot in known}
+
+
+def in_context(payloads: Mapping[str, bytes], context: bytes) -> dict[str, bytes]:
+    """The payloads behind the context each begins with; raises AbortError (`ceremony.equivocation`) if one differs.
+
+    A participant thereby signs the facts with every message: nobody can judge it by others afterwards.
+    """
+    if any(payload[: len(context)] != context for payload in payloads.values()):
+        raise AbortError("participants started from different facts", code="ceremony.equivocation")
+    return {slot: payload[len(context) :] for slot, payload in payloads.items()}
+
+
+def clock(now: int) -> bytes:
+    """How a round-1 payload begins behind its context."""
+    return now.to_bytes(_TIME_BYTES, "big")
+
+
+def clocks(payloads: Mapping[str, bytes]) -> tuple[dict[str, int], dict[str, bytes]]:
+    """Round-1 payloads taken apart: clocks in Unix seconds, and what follows them."""
+    times = {slot: int.from_bytes(payload[:_TIME_BYTES], "big") for slot, payload in payloads.items()}
+    return times, {slot: payload[_TIME_BYTES:] for slot, payload in payloads.items()}
 
 
 def check_abort(

@@ -23,9 +23,8 @@ class Proof(Message, frozen=True):
     roster_digest: bytes
     order: bytes
     members: list[Member]
+    terms: bytes
     sources: list[bytes]
-    public: bytes
-    """What the kind of ceremony needs beside the facts."""
     rounds: dict[int, list[CeremonyMessage]]
     accuser: str
     complaint: bytes
@@ -36,7 +35,6 @@ class Proof(Message, frozen=True):
     def of(
         cls,
         facts: Facts,
-        public: bytes,
         rounds: Mapping[int, list[CeremonyMessage]],
         *,
         accuser: str,
@@ -52,8 +50,8 @@ class Proof(Message, frozen=True):
             roster_digest=facts.roster_digest,
             order=facts.order,
             members=list(facts.members),
+            terms=facts.terms,
             sources=list(facts.sources),
-            public=public,
             rounds=dict(rounds),
             accuser=accuser,
             complaint=complaint,
@@ -71,5 +69,6 @@ class Proof(Message, frozen=True):
             roster_digest=self.roster_digest,
             order=self.order,
             members=tuple(self.members),
+            terms=self.terms,
             sources=tuple(self.sources),
         )

@@ -27,7 +27,7 @@ from enclave.wire.ceremonies import (
     CeremonyStanding,
     CeremonyStart,
 )
-from enclave.wire.message import Empty
+from enclave.wire.message import Empty, encode
 from enclave.working import check_working
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def _generate(node: NodeState, request: CeremonyStart, now: int) -> Work[Ceremon
     names = [key_resource(request.key, 1)]
     node.ceremonies.check_startable(request.session, names, now)
     node.ledger.take(PURPOSE, token.request_id, expires_at=token.expires_at, now=now)
+    plan = KeyPlan.of_order(order, request.key)
     facts = Facts(
         kind=Kind.DKG,
         session=request.session,
@@ -129,6 +130,6 @@ def _generate(node: NodeState, request: CeremonyStart, now: int) -> Work[Ceremon
         roster_digest=node.roster.digest,
         order=order_digest(request.key, token.request_id, request.body),
         members=tuple(Member.of(node.verdicts.identity(slot, now)) for slot in order.nodes),
+        terms=encode(plan.terms),
     )
-    steps = Generation(facts, KeyPlan.of_order(order, request.key), node.slot)
-    return node.ceremonies.start(facts, steps, names, b"", now)
+    return node.ceremonies.start(facts, Generation(facts, plan, node.slot), names, now)

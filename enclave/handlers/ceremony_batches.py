@@ -59,11 +59,12 @@ def start(node: NodeState, request: CeremonyStart, now: int) -> Work[CeremonyMes
         roster_digest=node.roster.digest,
         order=digest,
         members=tuple(Member.of(node.verdicts.identity(slot, now)) for slot in request.participants),
+        terms=encode(KeyPlan.after(certificates[0]).terms if kind is Kind.ROTATE else committee),
         sources=tuple(source.body for source in sources),
     )
     steps = _steps(node, facts, committee, sources)
     halts = [name for name in names if kind is Kind.RESHARE and _has_limits(node, sources)]
-    return node.ceremonies.start(facts, steps, names, encode(committee), now, halts=halts)
+    return node.ceremonies.start(facts, steps, names, now, halts=halts)
 
 
 def _order(node: NodeState, request: CeremonyStart, kind: Kind, now: int) -> tuple[CeremonyOrder | None, bytes]:

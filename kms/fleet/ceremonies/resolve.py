@@ -14,6 +14,7 @@ from typing import Any
 from enclave.wire.ceremonies import CeremonyDiscard, CeremonyMessage, CeremonyQuery, CeremonyStanding
 from kms.errors import KmsError, UnavailableError
 from kms.fleet.fleet import Fleet
+from kms.fleet.witnessing import call_witnessed
 from kms.observe import logger
 
 ANSWER_TIMEOUT_S = 10.0
@@ -56,7 +57,11 @@ async def resolve(fleet: Fleet, session: bytes, slots: Sequence[str]) -> list[Ce
 
 async def _ask(fleet: Fleet, slots: Sequence[str], verb: str, message: Any) -> dict[str, Any]:
     replies = await asyncio.gather(
-        *(fleet.links[slot].call(verb, message, timeout_s=ANSWER_TIMEOUT_S) for slot in slots if slot in fleet.links),
+        *(
+            call_witnessed(fleet, slot, verb, message, timeout_s=ANSWER_TIMEOUT_S)
+            for slot in slots
+            if slot in fleet.links
+        ),
         return_exceptions=True,
     )
     return dict(zip([slot for slot in slots if slot in fleet.links], replies, strict=True))

@@ -16,6 +16,7 @@ from enclave.wire.message import Message
 from kms.errors import KmsError, NodeRefusal, UnavailableError
 from kms.fleet.ceremonies.resolve import resolve
 from kms.fleet.fleet import Fleet
+from kms.fleet.witnessing import call_witnessed
 from kms.observe import logger
 
 PREPARE_ROUNDS = {Kind.DKG: 3, Kind.REFRESH: 3, Kind.RESHARE: 3, Kind.ROTATE: 3, Kind.REPAIR: 4}
@@ -52,7 +53,7 @@ async def ask(
 ) -> Mapping[str, Any]:
     """Every node's answer or failure."""
     replies = await asyncio.gather(
-        *(fleet.links[slot].call(verb, message, timeout_s=timeout_s) for slot in slots if slot in fleet.links),
+        *(call_witnessed(fleet, slot, verb, message, timeout_s=timeout_s) for slot in slots if slot in fleet.links),
         return_exceptions=True,
     )
     return dict(zip([slot for slot in slots if slot in fleet.links], replies, strict=True))

@@ -270,7 +270,7 @@ def test_a_participant_that_says_different_things_in_round_one_makes_all_abort(r
     slots, messages = first_round(ready)
     liar = ready.nodes["node-5"].identity
     payload = messages[4].payload
-    other = [*messages[:4], signed(liar, messages[4], payload=payload[:8] + _flip_commitment(payload[8:]))]
+    other = [*messages[:4], signed(liar, messages[4], payload=payload[:40] + _flip_commitment(payload[40:]))]
     second = []
     for slot, shown in zip(slots[:4], (messages, messages, other, other), strict=True):
         request = CeremonyRound(session=SESSION, round=2, messages=shown)
@@ -296,7 +296,7 @@ def test_a_clock_shown_differently_makes_all_abort_at_the_commit(ready: World) -
     """A corrupt node that tells different times (outside the arithmetic) splits the transcript: no key."""
     slots, messages = first_round(ready)
     liar = ready.nodes["node-5"].identity
-    later = (ready.now + 3).to_bytes(8, "big") + messages[4].payload[8:]
+    later = messages[4].payload[:32] + (ready.now + 3).to_bytes(8, "big") + messages[4].payload[40:]
     other = [*messages[:4], signed(liar, messages[4], payload=later)]
     second = []
     for slot in slots:
