@@ -1,0 +1,120 @@
+"""What really happened, seen from outside: every answer that left a node, every restart, and a readable trace.
+
+The observer knows more than any party could; invariant checkers read it and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from attestation.errors import CodedError
+from enclave.wire.message import Message
+from tests.simulation.loop import SimLoop
+
+if TYPE_CHECKING:
+    from tests.simulation.node_host import SimNode
+
+TRACE_LINES_MAX = 20_000
+QUIET = frozenset({"heartbeat", "heartbeats", "status", "verdicts", "log-entries", "log-checkpoint", "holdings"})
+"""Verbs left out of the trace unless they are refused."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Left:
+    """One answer that a node gave and committed."""
+
+    at: float
+    slot: str
+    boot: int
+    identity: bytes
+    connection: int
+    verb: str
+    request: Any
+    reply: Any
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What checkers noted of the node's state when it answered."""
+
+
+class Observer:
+    """Collects; `violations` are filled by the checkers."""
+
+    def __init__(self, loop: SimLoop, counters: Counter[str]) -> None:
+        self.loop = loop
+        self.counters = counters
+        self.trace: list[str] = []
+        self.violations: list[str] = []
+        self.left: list[Left] = []
+        self._pending: dict[int, list[Left]] = {}
+        self.on_answer: list[Callable[[SimNode, Left], None]] = []
+        self.on_left: list[Callable[[SimNode, Left], None]] = []
+        self.on_boot: list[Callable[[SimNode], None]] = []
+        self.verbose = False
+        self.codes: Counter[str] = Counter()
+
+    def event(self, text: str) -> None:
+        """One line of the trace."""
+        if len(self.trace) < TRACE_LINES_MAX:
+            self.trace.append(f"{self.loop.time():10.4f}  {text}")
+
+    def violation(self, invariant: str, text: str) -> None:
+        """An invariant does not hold."""
+        line = f"{invariant}: {text}"
+        self.violations.append(line)
+        self.event(f"VIOLATION {line}")
+
+    # --- told by nodes ---------------------------------------------------------------------------------
+
+    def answering(self, node: SimNode, connection: int, verb: str, request: Message, reply: Message) -> None:
+        """An answer is ready; it leaves with the next commit."""
+        identity = node.identity.public
+        left = Left(
+            at=self.loop.time(),
+            slot=node.slot,
+            boot=identity.boot_counter,
+            identity=identity.identity_key,
+            connection=connection,
+            verb=verb,
+            request=request,
+            reply=reply,
+        )
+        for listener in self.on_answer:
+            listener(node, left)
+        self._pending.setdefault(id(node), []).append(left)
+
+    def committed(self, node: SimNode) -> None:
+        """Whatever was ready leaves."""
+        for left in self._pending.pop(id(node), ()):
+            if left.verb not in QUIET:
+                self.left.append(left)
+                self.event(f"{left.slot}#{left.boot} answers {left.verb}")
+            for listener in self.on_left:
+                listener(node, left)
+
+    def refused(self, node: SimNode, verb: str, request: Message, error: CodedError) -> None:
+        """A node said no."""
+        del request
+        self.codes[error.code] += 1
+        self.event(f"{node.slot}#{node.identity.public.boot_counter} refuses {verb}: {error.code}")
+
+    def booted(self, node: SimNode) -> None:
+        """A node runs."""
+        self.event(f"{node.slot}#{node.identity.public.boot_counter} starts")
+        for listener in self.on_boot:
+            listener(node)
+
+    def crashed(self, node: SimNode) -> None:
+        """What was ready and not committed never left."""
+        self._pending.pop(id(node), None)
+        self.event(f"{node.slot}#{node.identity.public.boot_counter} crashes")
+
+    def log_of(self, slot: str) -> Callable[..., None]:
+        """The log of a node: defects of its own are violations of what code may do at all."""
+
+        def log(event: str, **facts: Any) -> None:
+            if event == "internal-error":
+                self.violation("defect", f"{slot}: {facts.get('error')} in {facts.get('verb')} at {facts.get('where')}")
+
+        return log
