@@ -111,7 +111,7 @@ def test_genuine_evidence(install: Path, tmp_path: Path, evidence: str) -> None:
 
 def test_every_verb_loads(install: Path, files: Path) -> None:
     """Each verb explains itself; a page is written; `cluster` says what it would need."""
-    for verb in ("verify", "inspect", "report", "fetch", "bundle", "release", "registry"):
+    for verb in ("verify", "inspect", "report", "fetch", "bundle", "release", "receipt", "log", "registry"):
         result = attest(install, verb, "--help", cwd=files)
         assert (result.returncode, result.stdout.startswith("Usage")) == (0, True), result.stderr
     written = attest(install, "report", "--html", "out.html", "nitro", cwd=files)
