@@ -111,7 +111,8 @@ class Conductor:
         if messages is not None:
             commit = CeremonyRound(session=session, round=messages[0].round + 1, messages=messages)
             await self.certifier.commit(standing.participants, commit)
-        logger().info("ceremony-resolved", slot=link.slot, session=session.hex()[:16], state=messages is not None)
+        event = "ceremony-resolved" if messages is not None else "ceremony-aborted"
+        logger().info(event, slot=link.slot, session=session.hex()[:16])
 
     async def _batch(self, action: Kind, order: CeremonyOrder | None, envelope: bytes, batch: Batch) -> list[Key]:
         for attempt in range(1, ATTEMPTS + 1):

@@ -10,8 +10,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attestation.errors import CodedError
+from enclave.ceremonies.audit import read_proof, verify_proof
 from enclave.ceremonies.facts import Kind
-from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
+from enclave.wire.ceremonies import CeremonyMessage, CeremonyQuery, CeremonyRound, CeremonyStart
 from enclave.wire.message import Message
 from kms.errors import KmsError, NodeRefusal, UnavailableError
 from kms.fleet.ceremonies.resolve import resolve
@@ -75,8 +77,28 @@ async def _round(
     answers = await ask(fleet, slots, verb, message, timeout_s=timeout_s)
     failures = {slot: answer for slot, answer in answers.items() if isinstance(answer, BaseException)}
     if failures:
-        raise worst(failures)
+        raise await _proven(fleet, message, worst(failures))
     return [answer for answer in answers.values() if isinstance(answer, CeremonyMessage)]
+
+
+async def _proven(fleet: Fleet, message: Message, failure: BaseException) -> BaseException:
+    """The failure, with the culprits it names only if the accuser's proof holds."""
+    session: bytes = getattr(message, "session", b"")
+    if not isinstance(failure, NodeRefusal) or not failure.culprits:
+        return failure
+    identities = {slot: link.status.identity_key for slot, link in fleet.links.items() if link.status is not None}
+    try:
+        answer = await fleet.links[failure.slot].call("ceremony-proof", CeremonyQuery(session=session))
+        proof = read_proof(answer.proof)
+        verify_proof(proof, identities)
+    except CodedError as error:
+        logger().warning("culprit-unproven", slot=failure.slot, culprits=list(failure.culprits), code=error.code)
+        return NodeRefusal(failure.detail, code=failure.code, slot=failure.slot, hint=failure.hint)
+    logger().error(
+        "culprit-proven", culprits=[proof.culprit], slot=failure.slot, code=proof.code, session=session.hex()[:16]
+    )
+    fleet.links[proof.culprit].note_misbehaviour()
+    return failure
 
 
 def worst(failures: Mapping[str, BaseException]) -> BaseException:

@@ -46,7 +46,7 @@ async def refresh_due(terms: RefreshTerms, keyring: Keyring, conductor: Conducto
     if not due:
         return 0
     result = await conductor.renew(Kind.REFRESH, None, b"", due)
-    logger().info("scheduled-refresh", count=len(result.done), failed=len(result.failed))
+    logger().info("scheduled-refresh", count=len(result.done))
     return len(result.done)
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from enclave.ceremonies.audit import read_proof, verify_proof
 from enclave.ceremonies.batch import BatchMessage
-from enclave.ceremonies.committee import Committee
 from enclave.ceremonies.generate import GenerationTerms
 from enclave.ceremonies.proof import Proof
 from enclave.errors import PeerError
@@ -196,6 +195,3 @@ def test_other_facts_accuse_nobody(ready: CeremonyWorld) -> None:
         assert code_of(verify_proof, frame, known) in ("proof.unfounded", "proof.malformed"), name
     assert code_of(verify_proof, proof, known | {"node-5": bytes(32)}) == "proof.identity"
     assert code_of(read_proof, b"\xc1") == "proof.malformed"
-    assert decode_as(
-        Committee, encode(Committee(participants=[], givers=[], receivers={}, shares_needed=2, assemblers=[]))
-    )
