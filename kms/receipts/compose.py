@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from attestation.canonical import parse_json
 from attestation.envelope import b64url
 from attestation.receipts.document import proof_to_json, write_receipt
-from attestation.receipts.entry import ALLOW, Decision, SeenVerdict, parse_entry
+from attestation.receipts.entry import ALLOW, Boot, Decision, SeenVerdict, parse_entry
 from enclave.wire.attestation import Presentation
 from kms.errors import NotFoundError, UnavailableError
 from kms.receipts.store import LogStore, StoredCheckpoint, StoredEntry
@@ -28,8 +28,11 @@ _PARTS = msgspec.msgpack.Decoder(list[bytes])
 class Composer:
     """One receipt from one store."""
 
-    def __init__(self, store: LogStore, *, cluster: bytes, rosters: Sequence[bytes], needed: int) -> None:
-        """`rosters` are the signed envelopes from version 1 on; `needed` peers make a head countersigned."""
+    def __init__(
+        self, store: LogStore, *, cluster: bytes, rosters: Sequence[bytes], needed: Mapping[bytes, int]
+    ) -> None:
+        """`rosters` are the signed envelopes from version 1 on; `needed` says by a roster's digest how many peers make a
+        head countersigned: that of the roster a log began under counts."""
         self._store = store
         self._cluster = cluster
         self._rosters = rosters
@@ -81,7 +84,9 @@ class Composer:
                     entries[verdict.number] = verdict
                     self._bind(verdict)
         slot, boot = made[0][0].slot, made[0][0].boot_counter
-        head = self._store.checkpoint(log, above=max(entries), needed=self._needed)
+        boot_leaf = parse_entry(_body(entries[0]))
+        needed = self._needed.get(boot_leaf.roster_digest, 0) if isinstance(boot_leaf, Boot) else 0
+        head = self._store.checkpoint(log, above=max(entries), needed=needed)
         if head is None:
             newest = self._store.newest(slot)
             if newest is not None and newest.boot_counter > boot:
@@ -113,7 +118,7 @@ class Composer:
                 for _, _, body, signature in head.countersignatures
             ],
         }
-        later = self._store.checkpoint(log, above=head.size, needed=self._needed, newest=True)
+        later = self._store.checkpoint(log, above=head.size, needed=needed, newest=True)
         if later is not None:
             part["later"] = _later(tree.consistency_proof(head.size, later.size), later)
         return part

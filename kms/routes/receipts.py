@@ -29,7 +29,7 @@ async def show(context: Context) -> Answer:
             store,
             cluster=gateway.roster.cluster_id,
             rosters=[link.envelope for link in gateway.rosters.links],
-            needed=gateway.roster.witness_terms.a,
+            needed={roster.digest: roster.witness_terms.a for roster in gateway.rosters.rosters},
         )
         return composer.compose(request or b"", principal=None if sees_all else principal, now=now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from attestation.merkle import leaf_hash, verify_consistency, verify_inclusion
 from attestation.proof_of_cloud.log import MerkleLog
 from attestation.receipts.entry import Decision
 from enclave.wire.heartbeats import SignedHeartbeat
-from kms.errors import NotFoundError, StoreError
+from kms.config import GatewayConfig
+from kms.errors import ConfigurationError, NotFoundError, StoreError
 from kms.receipts.store import LogStore
 from tests.attestation.receipts.make_vectors import entries
 
@@ -139,3 +141,17 @@ def test_a_store_is_read_again_and_another_version_is_refused(tmp_path: Path) ->
     again.close()
     with pytest.raises(StoreError):
         LogStore(tmp_path)
+
+
+@pytest.mark.parametrize("days", [0, -1, "many", 1.5])
+def test_retention_is_a_number_of_days(tmp_path: Path, days: object) -> None:
+    """Zero days, or what is no number, is a mistake in the configuration; none keeps everything."""
+    file = tmp_path / "gateway.json"
+    value = {"listen": "127.0.0.1:0", "data": "data", "roster": "roster.json"}
+    file.write_text(json.dumps(value))
+    assert GatewayConfig.load(file).log_retention_days is None
+    file.write_text(json.dumps(value | {"log_retention_days": 30}))
+    assert GatewayConfig.load(file).log_retention_days == 30
+    file.write_text(json.dumps(value | {"log_retention_days": days}))
+    with pytest.raises(ConfigurationError):
+        GatewayConfig.load(file)
