@@ -23,6 +23,7 @@ from enclave.approvals.counting import check_grant
 from enclave.errors import CallerError, RefusedError, TokenError
 from enclave.keys import HeldKey
 from enclave.policy import ApprovalTerms, Decision, Request, evaluate
+from enclave.policy.widening import stricter
 from enclave.receipts.asked import Asked
 from enclave.roster import Role
 from enclave.signing_key import PublicKey
@@ -199,6 +200,9 @@ def take_attempt(node: NodeState, request: Authorised, purpose: bytes, now: int,
     if contributes:
         key = request.key.certificate
         charge = node.limits.check(judged.policy, key, token, judged.kind, judged.payload, now)
+        waiting = node.directory.waiting(key.policy)
+        if waiting is not None:
+            node.limits.check(waiting, key, token, judged.kind, judged.payload, now)
     node.ledger.take(purpose, token.request_id, expires_at=token.expires_at, now=now)
     if request.grant is not None:
         node.approvals.begin(request.grant, now)
@@ -271,6 +275,10 @@ def judge(
         )
     question = Request(agent=request.token.issuer, key=certificate.key, kind=kind, payload=payload, now=now)
     decision = evaluate(policy, question)
+    waiting = node.directory.waiting(certificate.policy)
+    if waiting is not None:
+        # What the next version takes away counts on receipt, what it gives after activation: both must allow.
+        decision = stricter(decision, evaluate(waiting, question))
     asked = node.receipts.asked
     if asked is not None:
         asked.policy, asked.policy_version, asked.rule = policy.policy, policy.version, decision.rule or ""

@@ -24,6 +24,7 @@ from enclave.documents import (
 )
 from enclave.enrolment import Enrolment
 from enclave.errors import RefusedError, StorageError
+from enclave.policy.widening import widens
 from enclave.restrictions import Freeze, Scope, credential_subject, freeze_subject
 from enclave.roster import Roster
 from enclave.seal import SealedStore
@@ -45,6 +46,9 @@ class Directory:
         self._frozen_chains: set[str] = set()
         self._restrictions: dict[tuple[str, str], int] = {}
         self._restrictions_sum = 0
+        self._waiting: dict[str, PolicyDocument] = {}
+        self.affects: Callable[[str], bool] = lambda _policy: False
+        """Whether a key held here is under a policy; set by the node."""
         for name, envelope in store.items("document"):
             try:
                 document = reread_document(envelope, roster)
@@ -53,6 +57,11 @@ class Directory:
                     f"stored document {name} does not verify under the roster: {error.code}", code="storage.form"
                 ) from None
             self._hold(document)
+        for name, envelope in store.items("waiting"):
+            document = reread_document(envelope, roster)
+            if not isinstance(document, PolicyDocument):
+                raise StorageError(f"stored document {name} is no policy", code="storage.form")
+            self._wait(document)
 
     def put(self, envelope: bytes, now: int, *, admit: Callable[[Document], None] | None = None) -> Document:
         """Take a document; durable after the store's next commit.  The same document again changes nothing.
@@ -67,16 +76,46 @@ class Directory:
         document = parse_document(envelope, self._roster, agents=self.credentials)
         name = (document.kind, document.subject)
         held = self._documents.get(name)
-        if not supersedes(document, held):
+        waiting = self._waiting.get(document.subject) if isinstance(document, PolicyDocument) else None
+        if not supersedes(document, waiting or held):
             return document
         check_not_ahead(document, now)
         if admit is not None:
             admit(document)
         if held is None and len(self._documents) >= DOCUMENTS_MAX and not document.restricts:
             raise RefusedError(f"this node holds {DOCUMENTS_MAX} documents already", code="documents.full")
+        if isinstance(document, PolicyDocument):
+            self._stop_waiting(document.policy)
+            if self.affects(document.policy) and widens(held if isinstance(held, PolicyDocument) else None, document):
+                self._store.put("waiting", document.policy, envelope)
+                self._wait(document)
+                return document
         self._store.put("document", ":".join(name), envelope)
         self._hold(document)
         return document
+
+    def waiting(self, policy: str) -> PolicyDocument | None:
+        """A version of a policy that may allow more than the one in force, before its activation: both must allow."""
+        return self._waiting.get(policy)
+
+    @property
+    def waits(self) -> list[bytes]:
+        """Digests of the policies that wait for activation."""
+        return [document.digest for document in self._waiting.values()]
+
+    def activate(self, policy: str, digest: bytes) -> bool:
+        """Put a waiting version in force; False if it is already.  Raises RefusedError (`activation.digest`)."""
+        document, held = self._waiting.get(policy), self.policy(policy)
+        if document is None or document.digest != digest:
+            if held is not None and held.digest == digest:
+                return False
+            raise RefusedError("this node does not wait for that version", code="activation.digest")
+        envelope = self._store.get("waiting", policy)
+        assert envelope is not None
+        self._stop_waiting(policy)
+        self._store.put("document", f"{document.kind}:{policy}", envelope)
+        self._hold(document)
+        return True
 
     def follow(self, roster: Roster) -> None:
         """Verify what comes from now on under another roster; what is held was verified when it came."""
@@ -161,6 +200,16 @@ class Directory:
     def digests(self) -> list[bytes]:
         """Digests of everything held."""
         return list(self._by_digest)
+
+    def _wait(self, document: PolicyDocument) -> None:
+        self._waiting[document.policy] = document
+        self._by_digest[document.digest] = document
+
+    def _stop_waiting(self, policy: str) -> None:
+        document = self._waiting.pop(policy, None)
+        if document is not None:
+            self._by_digest.pop(document.digest, None)
+            self._store.delete("waiting", policy)
 
     def _hold(self, document: Document) -> None:
         name = (document.kind, document.subject)

@@ -67,6 +67,8 @@ from enclave.verdicts import VerdictTable
 from enclave.wire.attestation import EvidenceRequest, Presentation
 from enclave.wire.message import Message
 from enclave.witness.standing import Witness
+from enclave.witness.waiting import VERBS as WITNESSED
+from enclave.witness.waiting import witnessed
 
 Handler = Callable[["NodeState", int, Any, int], Message | Work[Any]]
 
@@ -86,6 +88,7 @@ HANDLERS: dict[str, Handler] = {
     "channel-open": reconstruct.channel_open,
     "channel-accept": reconstruct.channel_accept,
     "control": documents.control,
+    "policy-activate": documents.activate,
     "roster": rosters.offer,
     "roster-status": rosters.status,
     "roster-activate": rosters.activate,
@@ -185,6 +188,7 @@ class NodeState:
         )
         self.directory = Directory(store, self.roster)
         self.verdicts.boots.enrolled = self.directory.enrolment
+        self.directory.affects = lambda policy: any(True for _ in self.keys.under(policy))
         self.witness = Witness(store, tee, self.roster, slot=slot, boot_counter=self.identity.public.boot_counter)
         self.heartbeats = Heartbeats(
             roster=roster,
@@ -237,7 +241,8 @@ class NodeState:
         self.asked_epoch = getattr(request, "epoch", 0)
         if verb in RECORDED:
             return decided(self, verb, handler, connection, request, self.tick(now))
-        return handler(self, connection, request, self.tick(now))
+        reply = handler(self, connection, request, self.tick(now))
+        return witnessed(self, verb, request, reply) if verb in WITNESSED else reply
 
     def begin_evidence(self, request: EvidenceRequest, now: int) -> tuple[list[bytes], bytes]:
         """First half of verb `evidence` for callers that quote elsewhere: nonces and report data."""

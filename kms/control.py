@@ -12,7 +12,7 @@ import msgspec
 
 from attestation.canonical import canonical_json
 from attestation.envelope import Envelope, b64url
-from enclave.documents import Document, parse_document
+from enclave.documents import Document, PolicyDocument, parse_document
 from kms.admission import Call, Outcome
 from kms.body import Reply, Request
 from kms.endpoint import Answer, Context, executed, outcome
@@ -100,7 +100,10 @@ async def _take(context: Context, call: Call, document: Document, envelope: byte
     delivery = await gateway.documents.deliver(envelope)
     if delivery.refused and not delivery.acknowledged:
         raise next(iter(delivery.refused.values()))
-    complete = not delivery.unreached and not delivery.refused
+    refused = {slot: refusal.code for slot, refusal in delivery.refused.items()}
+    if isinstance(document, PolicyDocument):
+        refused |= await gateway.documents.activate(document.policy, document.digest, delivery.acknowledged)
+    complete = not delivery.unreached and not refused
     return outcome(
         DocumentReply(
             document=document.digest.hex(),
@@ -111,7 +114,7 @@ async def _take(context: Context, call: Call, document: Document, envelope: byte
                 AcknowledgementJson(slot=item.slot, boot_counter=item.boot_counter, signature=b64url(item.signature))
                 for item in delivery.acknowledged
             ],
-            refused={slot: refusal.code for slot, refusal in sorted(delivery.refused.items())},
+            refused=dict(sorted(refused.items())),
             unreached=sorted(delivery.unreached),
         ),
         status=200 if complete else 202,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from attestation.errors import CodedError
 from enclave.documents import Document, PolicyDocument
+from enclave.errors import RefusedError
 from enclave.handlers import p256
+from enclave.identity import is_signed
 from enclave.keys import certify
 from enclave.wire.documents import (
     Acknowledgement,
@@ -14,6 +17,7 @@ from enclave.wire.documents import (
     CertificateSignature,
     ControlRequest,
     Holdings,
+    PolicyActivation,
     acknowledgement_bytes,
 )
 from enclave.wire.message import Empty
@@ -34,9 +38,41 @@ def control(node: NodeState, _connection: int, request: ControlRequest, now: int
     )
 
 
+def activate(node: NodeState, _connection: int, request: PolicyActivation, now: int) -> Empty:
+    """Put a waiting policy in force once n - s + 1 nodes of every key under it hold it, by their own signatures.
+
+    Raises RefusedError (`activation.digest`, `activation.quorum`).
+    """
+    holders = {ack.slot for ack in request.acknowledgements if _is_genuine(node, ack, request.digest, now)}
+    for key in node.keys.under(request.policy):
+        slots = {entry.slot for entry in key.nodes}
+        needed = len(slots) - key.signing_quorum + 1
+        if len(holders & slots) < needed:
+            raise RefusedError(
+                f"{len(holders & slots)} nodes of {key.key} hold it, {needed} are needed", code="activation.quorum"
+            )
+    node.directory.activate(request.policy, request.digest)
+    return Empty()
+
+
+def _is_genuine(node: NodeState, ack: Acknowledgement, digest: bytes, now: int) -> bool:
+    own = node.identity.public
+    try:
+        identity = own if ack.slot == own.slot else node.verdicts.identity(ack.slot, now)
+    except CodedError:
+        return False
+    message = acknowledgement_bytes(own.cluster, ack.slot, identity.boot_counter, digest)
+    return is_signed(identity.identity_key, ack.signature, message)
+
+
 def holdings(node: NodeState, _connection: int, _request: Empty, _now: int) -> Holdings:
     """Digests of documents, key shares and pending ceremonies, so that a relay can send what is missing."""
-    return Holdings(documents=node.directory.digests, keys=list(node.keys.holdings()), pending=node.keys.sessions)
+    return Holdings(
+        documents=node.directory.digests,
+        keys=list(node.keys.holdings()),
+        pending=node.keys.sessions,
+        waiting=node.directory.waits,
+    )
 
 
 def certificate(node: NodeState, _connection: int, request: CertificateRequest, _now: int) -> CertificateSignature:

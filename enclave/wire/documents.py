@@ -20,13 +20,23 @@ class Acknowledgement(Message, frozen=True):
     signature: bytes
 
 
-class Holdings(Message, frozen=True):
+class PolicyActivation(Message, frozen=True):
+    """Acknowledgements that together put a waiting version of a policy in force."""
+
+    policy: str
+    digest: bytes
+    acknowledgements: list[Acknowledgement]
+
+
+class Holdings(Message, frozen=True, omit_defaults=True):
     """Digests of the documents and the keys a node holds, so that a relay can send what is missing."""
 
     documents: list[bytes]
     keys: list[KeyHolding]
     pending: list[bytes]
     """Sessions of prepared ceremonies that wait for their commit."""
+    waiting: tuple[bytes, ...] = ()
+    """Digests of policies that wait for activation; they are among `documents`."""
 
 
 class KeyHolding(Message, frozen=True):

@@ -38,7 +38,14 @@ from enclave.wire.ceremonies import (
 )
 from enclave.wire.channel import ChannelOpening, ChannelOpenRequest
 from enclave.wire.decrypt import OpenReply, OpenRequest, PartialReply, PartialRequest
-from enclave.wire.documents import Acknowledgement, CertificateRequest, CertificateSignature, ControlRequest, Holdings
+from enclave.wire.documents import (
+    Acknowledgement,
+    CertificateRequest,
+    CertificateSignature,
+    ControlRequest,
+    Holdings,
+    PolicyActivation,
+)
 from enclave.wire.ecdsa import EcdsaAbort, EcdsaMessage, EcdsaRound, EcdsaStart
 from enclave.wire.evaluate import EvaluateReply, EvaluateRequest
 from enclave.wire.heartbeats import ClockRequest, ForksReply, HeartbeatReply, HeartbeatsReply, HeartbeatsRequest
@@ -89,6 +96,7 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "channel-open": (ChannelOpenRequest, ChannelOpening),
     "channel-accept": (ChannelOpening, Empty),
     "control": (ControlRequest, Acknowledgement),
+    "policy-activate": (PolicyActivation, Empty),
     "roster": (RosterOffer, RosterAcknowledgement),
     "roster-status": (Empty, RosterStatus),
     "roster-activate": (Activation, RosterStatus),

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
+from attestation.envelope import Envelope
 from enclave.wire.attestation import CollateralRequest, RegistryRequest
 from enclave.wire.ceremonies import CeremonyRound
-from enclave.wire.documents import Acknowledgement, ControlRequest, Holdings
+from enclave.wire.documents import Acknowledgement, ControlRequest, Holdings, PolicyActivation
 from enclave.wire.message import Empty, decode_as
 from kms.errors import KmsError, NodeRefusal
 from kms.fleet.fleet import Fleet
@@ -61,6 +62,31 @@ class DocumentRelay:
                 raise answer
         return Delivery(acknowledged=tuple(acknowledged), refused=refused, unreached=tuple(unreached))
 
+    async def activate(self, policy: str, digest: bytes, held: Iterable[Acknowledgement]) -> dict[str, str]:
+        """Show every node who holds a version of a policy; slot -> code of those that do not put it in force yet."""
+        message = PolicyActivation(policy=policy, digest=digest, acknowledgements=list(held))
+        links = self._fleet.connected
+        answers = await asyncio.gather(
+            *(link.call("policy-activate", message, timeout_s=CONTROL_TIMEOUT_S) for link in links),
+            return_exceptions=True,
+        )
+        refused = {}
+        for link, answer in zip(links, answers, strict=True):
+            if isinstance(answer, NodeRefusal):
+                refused[link.slot] = answer.code
+            elif isinstance(answer, BaseException) and not isinstance(answer, KmsError):
+                raise answer
+        return refused
+
+    async def _activate_waiting(self, digest: bytes) -> None:
+        """Collect acknowledgements anew for a policy that some node waits to put in force."""
+        envelope = next((envelope for known, envelope in self._newest() if known == digest), None)
+        if envelope is None:
+            return
+        delivery = await self.deliver(envelope)
+        policy = Envelope.parse(envelope).value()["policy"]
+        await self.activate(str(policy), digest, delivery.acknowledged)
+
     async def catch_up(self, link: NodeLink) -> None:
         """Send a node what it lacks: documents in bulk, then the commits of ceremonies it prepared."""
         holdings = await link.call("holdings", Empty(), timeout_s=CONTROL_TIMEOUT_S)
@@ -76,6 +102,8 @@ class DocumentRelay:
             for answer in answers:
                 if isinstance(answer, KmsError):
                     logger().warning("document-refused", slot=link.slot, code=answer.code)
+        for digest in holdings.waiting:
+            await self._activate_waiting(digest)
         for session in holdings.pending:
             await self._commit(link, session)
 

@@ -18,6 +18,7 @@ from enclave.ceremonies import key_id_of
 from enclave.certificate import KeyCertificate, verify_certificate
 from enclave.diversity import Dimension, DiversityTerms
 from enclave.documents import Agent, Document, KeyState, PolicyDocument, sign_document
+from enclave.errors import RefusedError
 from enclave.heartbeats.bounds import INTERVAL_S
 from enclave.ids import new_id
 from enclave.roster import Environment, OperatorEntry, Role, Roster
@@ -31,7 +32,7 @@ from enclave.tokens import key_resource, make_token, verify_token
 from enclave.wire.attestation import CollateralRequest, EvidenceRequest, Presentation, RegistryRequest
 from enclave.wire.ceremonies import CeremonyMessage, CeremonyRound, CeremonyStart
 from enclave.wire.channel import ChannelOpenRequest
-from enclave.wire.documents import CertificateSignature, ControlRequest
+from enclave.wire.documents import CertificateSignature, ControlRequest, PolicyActivation
 from enclave.wire.heartbeats import HeartbeatReply, HeartbeatsReply, HeartbeatsRequest, SignedHeartbeat
 from enclave.wire.message import Empty, Message
 from enclave.wire.reconstruct import AssembleReply, AssembleRequest, ReleaseRequest
@@ -195,7 +196,13 @@ class World:
             self._relayed_at = float("-inf")
         elif self.relays and self.elapsed - self._relayed_at >= INTERVAL_S:
             self.relay()
-        return self.ask(slot, verb, request, connection=connection)
+        try:
+            return self.ask(slot, verb, request, connection=connection)
+        except RefusedError as error:
+            if error.code != "witness-pending" or not self.relays:
+                raise
+            self.relay()  # as a gateway does before it asks again
+            return self.ask(slot, verb, request, connection=connection)
 
     def ask(self, slot: str, verb: str, request: Message | None = None, *, connection: int = GATEWAY) -> Any:
         """As `call`, without heartbeats before it."""
@@ -258,10 +265,13 @@ class World:
     # --- documents -----------------------------------------------------------------------------------
 
     def put(self, document: Document, *, signer: SigningKey | None = None) -> None:
-        """Deliver a signed document to every node."""
+        """Deliver a signed document to every node, and put a policy in force everywhere."""
         envelope = sign_document(document, signer or self.operator)
-        for slot in self.nodes:
-            self.call(slot, "control", ControlRequest(document=envelope))
+        held = [self.call(slot, "control", ControlRequest(document=envelope)) for slot in self.nodes]
+        if isinstance(document, PolicyDocument):
+            message = PolicyActivation(policy=document.policy, digest=held[0].digest, acknowledgements=held)
+            for slot in self.nodes:
+                self.call(slot, "policy-activate", message)
 
     def agent_document(self, **changes: Any) -> Agent:
         """The agent's registration."""
