@@ -31,8 +31,10 @@ class Composer:
     def __init__(
         self, store: LogStore, *, cluster: bytes, rosters: Sequence[bytes], needed: Mapping[bytes, int]
     ) -> None:
-        """`rosters` are the signed envelopes from version 1 on; `needed` says by a roster's digest how many peers make a
-        head countersigned: that of the roster a log began under counts."""
+        """`rosters` are the signed envelopes from version 1 on.
+
+        `needed` says by a roster's digest how many peers make a head countersigned; the one a log began under counts.
+        """
         self._store = store
         self._cluster = cluster
         self._rosters = rosters

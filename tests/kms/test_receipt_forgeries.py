@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -374,6 +375,22 @@ async def test_a_node_cannot_show_a_head_nobody_has_seen(fabric: Fabric, made: M
         forged_log(fabric, log, changed_decision(decision_of(log), rule="anything"), size=500)
 
     assert made.judge_changed(keeps).reasons == ("receipt.countersignature",)
+
+
+async def test_an_older_checkpoint_does_not_hold_a_later_decision(fabric: Fabric, made: Made) -> None:
+    """A genuine head of before the decision, signed by its node: the decision is not in it."""
+
+    def change(value: dict[str, Any]) -> None:
+        log = value["logs"][0]
+        identity = fabric.nodes[log["slot"]].identity
+        head, _ = LogCheckpoint.parse(log["checkpoint"].encode())
+        older = dataclasses.replace(head, size=1, root=leaf_hash(b64url_decode(log["leaves"][0]["entry"])))
+        signature = identity.sign(older.text().encode())
+        log["checkpoint"] = older.note(identity.public.identity_key, signature).decode()
+        log["leaves"][0]["proof"] = []
+        log.pop("later", None)
+
+    assert made.judge_changed(change).reasons == ("receipt.inclusion",)
 
 
 def colluding(fabric: Fabric, log: dict[str, Any], *peers: str) -> None:
