@@ -88,7 +88,7 @@ class Admissions:
     ) -> None:
         self._store = store
         self._directory = directory
-        self._limiter = limiter
+        self.limiter = limiter
         self._clock = clock
         self._monotonic = monotonic
 
@@ -122,7 +122,7 @@ class Admissions:
                 code="token.request",
                 hint="sign a token for this method and path",
             )
-        self._limiter.take(token.issuer, self._monotonic())
+        self.limiter.take(token.issuer, self._monotonic())
         return Call(token_text=text, token=token, method=method, path=path, body=body, idempotency_key=idempotency_key)
 
     def require_resource(self, call: Call, *allowed: str) -> None:

@@ -14,8 +14,9 @@ from yarl import URL
 
 from attestation.errors import CodedError
 from kms import observe
-from kms.admission import Call
+from kms.admission import Admissions, Call
 from kms.body import BODY_BYTES_MAX
+from kms.conditions import etag, is_held
 from kms.endpoint import Answer, Context, Endpoint
 from kms.errors import NotFoundError, RequestError
 from kms.gateway import Gateway
@@ -24,6 +25,7 @@ from kms.openapi import endpoint_for
 from kms.problems import CONTENT_TYPE, encode, problem_of
 from kms.routes import ENDPOINTS, PERFORMERS
 from kms.routes.ceremonies import take_up_orders
+from kms.tracing import Trace, continued
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,64}")
 """Request ids taken over from a client; others are replaced."""
@@ -33,6 +35,9 @@ _NUMBERS = itertools.count(1)
 
 CALL = web.RequestKey("call", Call)
 """Who sends a request, once that is known; for the log line."""
+
+ADMISSIONS = web.AppKey("admissions", Admissions)
+"""Which knows how many requests each principal may send, for the headers that say so."""
 
 QUERY_MAX = 16
 """Most query parameters; endpoints know at most three."""
@@ -45,6 +50,7 @@ def build(gateway: Gateway) -> web.Application:
         gateway.approvals.serves(verb, perform)
     endpoints: Sequence[Endpoint] = (*ENDPOINTS, endpoint_for(ENDPOINTS))
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_answers])
+    app[ADMISSIONS] = gateway.admissions
     for endpoint in endpoints:
         app.router.add_route(endpoint.method, endpoint.path, _handler(gateway, endpoint))
     return app
@@ -80,9 +86,11 @@ def _handler(gateway: Gateway, endpoint: Endpoint) -> Callable[[web.Request], Aw
                 idempotency_key=idempotency_key,
                 call=call,
                 prefer=request.headers.get("Prefer"),
+                if_match=request.headers.get("If-Match"),
+                request=request,
             )
         )
-        return _response(answer)
+        return _response(answer, request)
 
     return handle
 
@@ -96,6 +104,7 @@ async def _answers(
     given = request.headers.get("X-Request-Id", "")
     request_id = given if REQUEST_ID.fullmatch(given) else f"{_PREFIX}{next(_NUMBERS):08x}"
     error: BaseException | None = None
+    trace = continued(request.headers.get("traceparent"))
     try:
         response = await handler(request)
     except web.HTTPRequestEntityTooLarge:
@@ -113,14 +122,26 @@ async def _answers(
     if error is not None:
         problem, headers = problem_of(error, request_id=request_id)
         response = web.Response(body=encode(problem), status=problem.status, headers=headers, content_type=CONTENT_TYPE)
-    response.headers["X-Request-Id"] = request_id
-    response.headers["Server"] = "holdfast"
-    _log(request, response, request_id, error, started)
+    if not response.prepared:
+        response.headers["X-Request-Id"] = request_id
+        response.headers["Server"] = "holdfast"
+        if trace is not None:
+            response.headers["traceresponse"] = trace.header
+        if CALL in request:
+            limiter = request.app[ADMISSIONS].limiter
+            response.headers["RateLimit-Policy"] = limiter.policy
+            response.headers["RateLimit"] = limiter.left(request[CALL].principal, time.monotonic())
+    _log(request, response, request_id, error, started, trace)
     return response
 
 
 def _log(
-    request: web.Request, response: web.StreamResponse, request_id: str, error: BaseException | None, started: float
+    request: web.Request,
+    response: web.StreamResponse,
+    request_id: str,
+    error: BaseException | None,
+    started: float,
+    trace: Trace | None,
 ) -> None:
     """One line per refused request; successes only when debugging, so that the hot path writes nothing."""
     if error is None and not observe.is_debugging():
@@ -133,6 +154,8 @@ def _log(
         "status": response.status,
         "duration_ms": round(1000 * (time.perf_counter() - started), 2),
     }
+    if trace is not None:
+        facts |= {"trace_id": trace.trace_id, "span_id": trace.span_id}
     if error is None:
         logger().debug("request", **facts)
         return
@@ -142,10 +165,16 @@ def _log(
     logger().info("refused", **facts, **describe(error))
 
 
-def _response(answer: Answer) -> web.Response:
-    return web.Response(
-        body=answer.body, status=answer.status, headers=answer.headers, content_type=answer.content_type
-    )
+def _response(answer: Answer, request: web.Request) -> web.StreamResponse:
+    if answer.stream is not None:
+        return answer.stream
+    headers = dict(answer.headers)
+    if request.method == "GET" and answer.status == 200 and "Cache-Control" not in headers:
+        tag = headers.setdefault("ETag", etag(answer.body))
+        headers["Cache-Control"] = "no-cache"  # to be asked about again each time; what others may see is not cached
+        if is_held(tag, request.headers.get("If-None-Match")):
+            return web.Response(status=304, headers=headers)
+    return web.Response(body=answer.body, status=answer.status, headers=headers, content_type=answer.content_type)
 
 
 async def _read(request: web.Request, endpoint: Endpoint) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aiohttp import web
 
 from enclave.tokens import Act
 from kms.admission import Call, Outcome
@@ -35,6 +35,10 @@ class Context:
     """Who sends it; None where no token is needed."""
     prefer: str | None = None
     """The header Prefer (RFC 7240)."""
+    if_match: str | None = None
+    """The header If-Match."""
+    request: web.Request | None = None
+    """What a response that is sent piece by piece belongs to."""
 
     @property
     def caller(self) -> Call:
@@ -51,6 +55,8 @@ class Answer:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
+    stream: web.StreamResponse | None = None
+    """A response that was sent piece by piece already, instead of all the above."""
 
 
 Handler = Callable[[Context], Awaitable[Answer]]
@@ -85,6 +91,8 @@ class Endpoint:
     tag: str = "keys"
     may_wait: bool = False
     """Whether policy may send it to people: then the answer is 202 with an operation."""
+    media: str = "application/json"
+    """Content type of the answer."""
     informative: bool = False
     """Whether the answer is this gateway's word only, proven by nobody."""
 
@@ -137,8 +145,3 @@ async def _accepted(context: Context, result: Outcome, headers: dict[str, str]) 
             kind = CONTENT_TYPE if is_problem else "application/json"
             return Answer(body=ended.result, status=ended.status, headers=headers, content_type=kind)
     return Answer(body=result.body, status=202, headers=headers)
-
-
-def etag(body: bytes) -> str:
-    """A strong entity tag."""
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'

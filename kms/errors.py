@@ -47,6 +47,15 @@ class ConflictError(KmsError):
     code = "conflict"
 
 
+class PreconditionError(KmsError):
+    """What a change was made for is not as it was."""
+
+    code = "precondition.failed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, hint="fetch it again, look at it, and repeat the change on what it is now")
+
+
 class RateLimitError(KmsError):
     """The principal sends more than its share; `retry_after_s` tells when to come back."""
 

@@ -20,7 +20,7 @@ FIELDS = frozenset(
     {
         "event", "level", "timestamp", "request_id", "token_id", "method", "route", "status", "code", "duration_ms",
         "principal", "act", "key", "slot", "peer", "slots", "culprits", "attempt", "reason_code", "error", "where",
-        "listen", "cluster", "version", "count", "boot_counter", "session",
+        "listen", "cluster", "version", "count", "boot_counter", "session", "trace_id", "span_id",
     }
 )  # fmt: skip
 """Everything a log line may hold; ids, codes, counts and names of ours only."""

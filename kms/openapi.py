@@ -94,7 +94,7 @@ def _operation(endpoint: Endpoint, request: Any, reply: Any) -> dict[str, Any]:
         "responses": {
             str(endpoint.status): {
                 "description": "Done.",
-                "content": {"application/json": {"schema": reply if reply is not None else {"type": "object"}}},
+                "content": {endpoint.media: {"schema": reply if reply is not None else _untyped(endpoint)}},
             },
             "default": {"$ref": "#/components/responses/Problem"},
         },
@@ -126,6 +126,10 @@ def _operation(endpoint: Endpoint, request: Any, reply: Any) -> dict[str, Any]:
             }
         )
     return operation
+
+
+def _untyped(endpoint: Endpoint) -> dict[str, Any]:
+    return {"type": "object"} if endpoint.media == "application/json" else {"type": "string"}
 
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:

@@ -17,6 +17,9 @@ from kms.errors import NodeRefusal, RateLimitError, UnavailableError
 
 CONTENT_TYPE = "application/problem+json"
 
+TYPE = "/problems/"
+"""Where the page of each code is (kms.routes.problems); relative to the gateway that was asked."""
+
 CULPRITS_MAX = 16
 """Most slots named in one problem: no key has more holders."""
 
@@ -27,6 +30,7 @@ STATUS: Mapping[str, int] = {
     "method.not-allowed": 405,
     "not-found": 404,
     "conflict": 409,
+    "precondition.failed": 412,
     "idempotency.in-flight": 409,
     "idempotency.other-request": 422,
     "rate-limited": 429,
@@ -153,7 +157,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str
     status: int
     code: str
-    """Stable; `type` is its URN."""
+    """Stable; `type` is the page that explains it, on this gateway."""
     detail: str
     request_id: str
     hint: str | None = None
@@ -180,13 +184,15 @@ def status_of(error: CodedError) -> int:
     """The HTTP status of one of our errors."""
     if isinstance(error, UnavailableError) and error.code not in STATUS:
         return 503
-    known = STATUS.get(error.code)
+    return status_of_code(error.code, default=502 if isinstance(error, NodeRefusal) else 500)
+
+
+def status_of_code(code: str, *, default: int = 500) -> int:
+    """The HTTP status of a code."""
+    known = STATUS.get(code)
     if known is not None:
         return known
-    for prefix, status in STATUS_OF_FAMILY:
-        if error.code.startswith(prefix):
-            return status
-    return 502 if isinstance(error, NodeRefusal) else 500
+    return next((status for prefix, status in STATUS_OF_FAMILY if code.startswith(prefix)), default)
 
 
 def _headers(error: CodedError, status: int) -> dict[str, str]:
@@ -215,7 +221,7 @@ def _problem(
     culprits: list[str] | None = None,
 ) -> Problem:
     return Problem(
-        type=f"urn:holdfast:problem:{code}",
+        type=TYPE + code,
         title=http.HTTPStatus(status).phrase,
         status=status,
         code=code,

@@ -18,6 +18,18 @@ class RateLimiter:
         self._burst = burst
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    @property
+    def policy(self) -> str:
+        """The limit as header RateLimit-Policy."""
+        return f'"requests";q={self._burst:.0f};w={max(1, round(self._burst / self._per_second))}'
+
+    def left(self, name: str, now: float) -> str:
+        """What is left of it for `name`, as header RateLimit."""
+        level, since = self._buckets.get(name, (self._burst, now))
+        level = min(self._burst, level + (now - since) * self._per_second)
+        full_in = round((self._burst - level) / self._per_second)
+        return f'"requests";r={max(0, int(level))};t={max(0, full_in)}'
+
     def take(self, name: str, now: float) -> None:
         """Take one token; raises RateLimitError if the bucket is empty."""
         level, since = self._buckets.pop(name, (self._burst, now))

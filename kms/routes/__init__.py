@@ -29,6 +29,7 @@ from kms.routes import (
     nodes,
     operations,
     policies,
+    problems,
     public_key,
     receipts,
     registry,
@@ -48,7 +49,7 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
         keys, imports, key, public_key, derive, key_state, ceremonies,
         sign, verify, encrypt, decrypt, rewrap, data_key,
         secrets, operations, decisions,
-        audit, log, receipts, health,
+        audit, log, receipts, problems, health,
     )
     for endpoint in module.ENDPOINTS
 )  # fmt: skip

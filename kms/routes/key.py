@@ -6,7 +6,8 @@ import asyncio
 
 from enclave.tokens import Act
 from enclave.wire.documents import CertificateRequest, CertificateSignature
-from kms.endpoint import Answer, Context, Endpoint, etag, reply
+from kms.conditions import etag
+from kms.endpoint import Answer, Context, Endpoint, reply
 from kms.errors import KmsError
 from kms.gateway import Gateway
 from kms.keys import Key

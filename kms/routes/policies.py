@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from enclave.documents import PolicyDocument
 from enclave.tokens import Act
 from kms.body import Reply, read_body
+from kms.conditions import check_match, etag
 from kms.control import DocumentReply, DocumentRequest, EnvelopeJson, accept
 from kms.endpoint import Answer, Context, Endpoint, reply
 from kms.errors import NotFoundError
+from kms.problems import encode
 
 
 class Policy(Reply, frozen=True):
@@ -22,6 +25,9 @@ class Policy(Reply, frozen=True):
 
 async def put(context: Context) -> Answer:
     """Put the next version."""
+    if context.if_match is not None:
+        held = context.gateway.directory.policy(context.params["policy"])
+        check_match(None if held is None else etag(encode(_shown(*held))), context.if_match)
     request = read_body(context.body, DocumentRequest)
     return await accept(context, request, kind="policy", subject=context.params["policy"], state="")
 
@@ -33,14 +39,15 @@ async def show(context: Context) -> Answer:
     found = gateway.directory.policy(policy)
     if found is None or not gateway.directory.may_see_policy(context.caller.principal, policy):
         raise NotFoundError("no such policy, or none of yours")
-    document, envelope = found
-    return reply(
-        Policy(
-            policy=document.policy,
-            name=document.name,
-            version=document.version,
-            document=msgspec.json.decode(envelope, type=EnvelopeJson),
-        )
+    return reply(_shown(*found))
+
+
+def _shown(document: PolicyDocument, envelope: bytes) -> Policy:
+    return Policy(
+        policy=document.policy,
+        name=document.name,
+        version=document.version,
+        document=msgspec.json.decode(envelope, type=EnvelopeJson),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kms.endpoint import Answer, Context, Endpoint, etag
+from kms.conditions import etag
+from kms.endpoint import Answer, Context, Endpoint
 from kms.errors import NotFoundError
 
 

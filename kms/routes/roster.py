@@ -10,8 +10,9 @@ from enclave.roster_chain import ROSTERS_MAX, write_chain
 from enclave.tokens import Act
 from kms.admission import Call, Outcome
 from kms.body import Reply, read_body
+from kms.conditions import etag
 from kms.control import DocumentRequest
-from kms.endpoint import Answer, Context, Endpoint, Parameter, etag, executed, outcome, reply
+from kms.endpoint import Answer, Context, Endpoint, Parameter, executed, outcome, reply
 from kms.errors import RequestError
 
 DIGITS_MAX = 9

@@ -45,7 +45,7 @@ async def refusal(
     assert headers["Content-Type"].startswith("application/problem+json")
     assert set(problem) <= set(Problem.__struct_fields__)
     assert problem["status"] == status
-    assert problem["type"] == f"urn:holdfast:problem:{problem['code']}"
+    assert problem["type"] == f"/problems/{problem['code']}"
     assert problem["request_id"] == headers["X-Request-Id"]
     assert problem["title"]
     assert problem["detail"]
@@ -245,7 +245,7 @@ async def test_revoked_agent_is_locked_out(fabric: Fabric) -> None:
 
 async def test_a_runaway_principal_is_slowed_down_alone(fabric: Fabric, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its rate a principal gets 429 and when to come back; others are served."""
-    monkeypatch.setattr(fabric.gateway.admissions, "_limiter", RateLimiter(per_second=0.01, burst=2))
+    monkeypatch.setattr(fabric.gateway.admissions, "limiter", RateLimiter(per_second=0.01, burst=2))
     for expected in (200, 200, 429):
         status, _, headers = await fabric.send("GET", "/v1/keys", token=fabric.token("keys.list", "*", b""))
         assert status == expected
