@@ -41,6 +41,9 @@ UNWITNESSED = frozenset(
 )
 """Kinds of sealed rows whose change is not worth an advance: they are learnt again, or have their own bound."""
 
+WAITING_MAX = 4096
+"""Answers that wait for witnesses at once; the oldest are forgotten and wait anew."""
+
 COLD_START_LIMIT = "cold_start_operator"
 """Roster limit by which a development cluster, too, asks an operator after everything was restarted."""
 
@@ -69,6 +72,8 @@ class Witness:
         self._newer: Statement | None = None
         self._confirmed = False
         self._acknowledged: dict[str, int] = {}
+        self._waiting: dict[bytes, int] = {}
+        """The counter that answers wait for."""
         self.is_settled = self._maker is None or self._terms.q == 0
 
     @property
@@ -173,17 +178,25 @@ class Witness:
             hint="an operator confirms it: kms cluster cold-start",
         )
 
-    def check_covered(self) -> None:
-        """Raise RefusedError (`witness-pending`) until q peers have stored the newest state."""
+    def check_covered(self, what: bytes) -> None:
+        """Raise RefusedError (`witness-pending`) until q peers have stored the state as it was when first asked.
+
+        `what` names the answer that waits: asked again, it waits for the same advance.
+        """
         if self._maker is None or self._terms.q == 0:
             return
-        covered = sorted(self._acknowledged.values(), reverse=True)[: self._terms.q]
-        if self.is_behind or len(covered) < self._terms.q or covered[-1] < self.counter:
-            raise RefusedError(
-                "too few peers have stored how far this node's state has come",
-                code="witness-pending",
-                hint="relay heartbeats and ask again",
-            )
+        needed = self._waiting.setdefault(what, self.counter + self.is_behind)
+        stored = sorted(self._acknowledged.values(), reverse=True)
+        if len(stored) >= self._terms.q and stored[self._terms.q - 1] >= needed:
+            del self._waiting[what]
+            return
+        while len(self._waiting) > WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]
+        raise RefusedError(
+            "too few peers have stored how far this node's state has come",
+            code="witness-pending",
+            hint="relay heartbeats and ask again",
+        )
 
     def _shows_more(self, kept: Statement) -> bool:
         return kept.counter > self.counter or (kept.counter == self.counter and kept.digest != self.digest)

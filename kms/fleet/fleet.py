@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from enclave.roster import Roster
 from enclave.wire.attestation import VerdictsReply
@@ -37,6 +37,8 @@ class Fleet:
             entry.slot: NodeLink(entry.slot, entry.url, on_up=self._up, on_down=self._down) for entry in roster.slots
         }
         self._nonces: dict[tuple[str, str], NoncePool] = {}
+        self.exchange: Callable[[], Awaitable[None]] = _nothing
+        """Carries heartbeats at once (set by the heartbeat relay)."""
         self.recheck: Callable[[Iterable[str]], None] = lambda slots: None  # noqa: ARG005  set by the attestation relay
         """Asks for fresh evidence between nodes after one of them refused for lack of trust."""
         self._refresher: asyncio.Task[None] | None = None
@@ -153,3 +155,7 @@ class Fleet:
             await asyncio.sleep(REFRESH_S)
             for pool in self._nonces.values():
                 pool.refresh()
+
+
+async def _nothing() -> None:
+    """Where no heartbeats are relayed."""

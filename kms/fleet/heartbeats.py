@@ -52,9 +52,11 @@ class HeartbeatRelay:
         self.on_heartbeat: list[Callable[[SignedHeartbeat], None]] = []
         """Told of every heartbeat as it comes: a peer's echo countersigns a log."""
         self._task: asyncio.Task[None] | None = None
+        self._exchanging: asyncio.Future[None] | None = None
 
     def start(self) -> None:
         """Begin to relay."""
+        self._fleet.exchange = self.exchange
         self._fleet.on_up.append(lambda link: self.hurry())  # noqa: ARG005  who came up does not matter
         self._task = keep_running("heartbeats", self._run)
 
@@ -68,6 +70,16 @@ class HeartbeatRelay:
         """Something changed: exchange at once, and a few times more."""
         self._soon = SOON_MAX
         self._wake.set()
+
+    async def exchange(self) -> None:
+        """Two rounds now, one for all who ask at once: what a node tells is acknowledged to it in the second."""
+        if self._exchanging is None or self._exchanging.done():
+            self._exchanging = asyncio.ensure_future(self._twice())
+        await asyncio.shield(self._exchanging)
+
+    async def _twice(self) -> None:
+        await self._round()
+        await self._round()
 
     def latest(self, slot: str) -> Heartbeat | None:
         """A connected node's newest heartbeat as it says itself; informative."""

@@ -395,6 +395,7 @@ def test_a_lost_prepare_can_be_asked_for_again(ready: World) -> None:
     prepared = ready.call("node-1", "ceremony-round", third)
     ready.stop("node-1")
     ready.start("node-1")
+    ready.attest()
     assert ready.call("node-1", "ceremony-round", third) == prepared
     changed = CeremonyRound(session=SESSION, round=3, messages=messages)
     assert code_of(ready.call, "node-1", "ceremony-round", changed) == "ceremony.session"

@@ -10,6 +10,7 @@ import pytest
 
 from enclave.restrictions import Freeze, Scope
 from enclave.wire.attestation import CollateralRequest
+from enclave.wire.ceremonies import CeremonyRound
 from enclave.wire.message import encode
 from enclave.witness.statement import Maker, Statement, read
 from tests.enclave.heartbeats.kit import content, lie, refuses
@@ -243,20 +244,37 @@ def test_answers_of_unsettled_peers_are_not_enough(ready: World) -> None:
 def test_a_new_state_is_covered_once_three_peers_have_stored_it(ready: World) -> None:
     """The round in which it is told is not enough: they answer in the next."""
     witness = ready.nodes["node-1"].witness
-    witness.check_covered()
+    witness.check_covered(b"one")
     ready.relays = False
     before = witness.counter
     ready.ask("node-1", "collateral", CollateralRequest(blobs=ready.authority.collateral(ready.now + 1)))
-    witness.check_covered()  # what is learnt again needs no witnesses
+    witness.check_covered(b"two")  # what is learnt again needs no witnesses
     ready.nodes["node-1"].store.put("document", "agent:someone", b"x")
-    assert code_of(witness.check_covered) == "witness-pending"
+    assert code_of(witness.check_covered, b"three") == "witness-pending"
     ready.elapsed += 1
     ready.relay("node-1", "node-2", "node-3", rounds=3)
     assert witness.counter == before + 1
-    assert code_of(witness.check_covered) == "witness-pending"
+    assert code_of(witness.check_covered, b"three") == "witness-pending"
+    ready.nodes["node-1"].store.put("document", "agent:another", b"x")
     ready.elapsed += 1
     ready.relay("node-1", "node-4", rounds=3)
-    witness.check_covered()
+    witness.check_covered(b"three")  # waits for its own advance, not for later ones
+    assert code_of(witness.check_covered, b"four") == "witness-pending"
+
+
+def test_a_prepare_leaves_only_when_peers_have_stored_it(ready: World) -> None:
+    """Sealed but not witnessed, it is kept back; asked again after an exchange, it is given."""
+    start = ready.ceremony_start(ready.order(), session=b"p" * 32)
+    messages = [ready.call(slot, "ceremony-start", start) for slot in ready.slots]
+    second = CeremonyRound(session=start.session, round=2, messages=messages)
+    messages = [ready.call(slot, "ceremony-round", second) for slot in ready.slots]
+    third = CeremonyRound(session=start.session, round=3, messages=messages)
+    ready.relays = False
+    assert code_of(ready.ask, "node-1", "ceremony-round", third) == "witness-pending"
+    assert code_of(ready.ask, "node-1", "ceremony-round", third) == "witness-pending"
+    ready.elapsed += 1
+    ready.relay()
+    assert ready.ask("node-1", "ceremony-round", third).round == 3
 
 
 def test_what_a_peer_acknowledged_survives_its_restart(ready: World) -> None:
