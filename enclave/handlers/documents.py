@@ -71,7 +71,7 @@ def holdings(node: NodeState, _connection: int, _request: Empty, _now: int) -> H
         documents=node.directory.digests,
         keys=list(node.keys.holdings()),
         pending=node.keys.sessions,
-        waiting=node.directory.waits,
+        waiting=tuple(node.directory.waits),
     )
 
 
