@@ -40,9 +40,9 @@ class Key:
     """Share index -> public share."""
 
     @classmethod
-    def of(cls, record: KeyRecord, created_at: int) -> Key:
-        """From a record; raises PeerError if its certificate is malformed."""
-        certificate = KeyCertificate.parse(record.body)
+    def of(cls, record: KeyRecord, created_at: int, *, certificate: KeyCertificate | None = None) -> Key:
+        """From a record, and its certificate if it was read already; raises PeerError if that is malformed."""
+        certificate = certificate or KeyCertificate.parse(record.body)
         stated = next((item.derived_key for item in record.signatures if item.derived_key), b"")
         if certificate.spec == P256 and stated:
             certificate = replace(certificate, public_key=stated)

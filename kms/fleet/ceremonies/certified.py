@@ -20,7 +20,7 @@ from kms.keys import Key, KeyRecord
 from kms.observe import logger
 from kms.store.protocol import Store
 
-PAUSE_S = 0.002
+PAUSE_S = 0.008
 """Pause before each certificate is verified (a millisecond): signing goes on between them."""
 
 
@@ -97,7 +97,7 @@ class Certifier:
             logger().error("public-key-changed", key=certificate.key)
             return None
         record = KeyRecord(body=body, signatures=signatures, labels=known.record.labels, earlier=earlier)
-        return Key.of(record, known.created_at)
+        return Key.of(record, known.created_at, certificate=certificate)
 
     @staticmethod
     def _follow_earlier(
