@@ -82,6 +82,9 @@ class Group(Protocol):
     def mult_public(self, k: int, point: bytes) -> bytes:
         """k * point for a public k."""
 
+    def combination(self, terms: Iterable[tuple[int, bytes]]) -> bytes:
+        """The sum of k * point over public pairs."""
+
     def point_add(self, *points: bytes) -> bytes:
         """The sum of one or more validated points."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from typing import Any
 
 from coincurve._libsecp256k1 import ffi, lib
 
@@ -31,11 +32,15 @@ def tagged_hash(tag: str, *parts: bytes) -> bytes:
 
 def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
     """Whether `signature` (64 bytes) over a message of any length holds under an x-only key (32 bytes)."""
-    context = SECP256K1.context
-    parsed = ffi.new("secp256k1_xonly_pubkey *")
-    return (
-        len(public_key) == KEY_BYTES
-        and len(signature) == SIGNATURE_BYTES
-        and lib.secp256k1_xonly_pubkey_parse(context, parsed, public_key) == 1
-        and lib.secp256k1_schnorrsig_verify(context, signature, message, len(message), parsed) == 1
+    if len(public_key) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+        return False
+    parsed = _xonly(public_key)
+    return parsed is not None and (
+        lib.secp256k1_schnorrsig_verify(SECP256K1.context, signature, message, len(message), parsed) == 1
     )
+
+
+@lru_cache(maxsize=1024)
+def _xonly(public_key: bytes) -> Any:
+    parsed = ffi.new("secp256k1_xonly_pubkey *")
+    return parsed if lib.secp256k1_xonly_pubkey_parse(SECP256K1.context, parsed, public_key) == 1 else None

@@ -28,6 +28,10 @@ WIDE_BYTES = 64
 RANDOM_ATTEMPTS_MAX = 8
 """Draws for a uniform scalar; each fails with probability 2^-128, so the second never happens."""
 
+POINTS_KEPT_MAX = 4096
+"""Parsed public points kept, about 300 bytes each: the square root of parsing costs a fifth of a multiplication, and
+protocols meet each point several times."""
+
 _CHUNK_BYTES = 16
 _SHIFT = (2**128).to_bytes(SCALAR_BYTES, "big")
 _SENTINEL = (-(2**512) % ORDER).to_bytes(SCALAR_BYTES, "big")
@@ -62,6 +66,7 @@ class Secp256k1Group:
         self._coordinates = ffi.callback(
             "int(unsigned char *, const unsigned char *, const unsigned char *, void *)", _both_coordinates
         )
+        self._points: dict[bytes, Any] = {}
         self.randomize()
 
     def randomize(self) -> None:
@@ -230,10 +235,11 @@ class Secp256k1Group:
 
         Raises CallerError (`point.invalid`) on bytes that are no point, AbortError on the identity.
         """
-        parsed = self._parse(point)
-        if lib.secp256k1_ec_pubkey_tweak_mul(self.context, parsed, _encode(k)) != 1:
-            raise AbortError("the product is the identity")
-        return self._bytes(parsed)
+        return self._bytes(self._times_public(k % ORDER, point))
+
+    def combination(self, terms: Iterable[tuple[int, bytes]]) -> bytes:
+        """The sum of k * point over public pairs, in variable time; raises as `mult_public`, also if a k is 0."""
+        return self._combine([self._times_public(k % ORDER, point) for k, point in terms])
 
     def point_add(self, *points: bytes) -> bytes:
         """The sum of one or more points.
@@ -246,9 +252,7 @@ class Secp256k1Group:
 
     def point_sub(self, p: bytes, q: bytes) -> bytes:
         """p - q, as `point_add`."""
-        first, second = self._parse(p), self._parse(q)
-        lib.secp256k1_ec_pubkey_negate(self.context, second)
-        return self._combine([first, second])
+        return self._combine([self._parse(p), self._times_public(ORDER - 1, q)])
 
     def validate_point(self, point: bytes) -> None:
         """Raises CallerError (`point.invalid`) unless a compressed point of the curve, not the identity."""
@@ -262,16 +266,42 @@ class Secp256k1Group:
         return int.from_bytes(digest.digest(), "big") % ORDER
 
     def _parse(self, point: bytes) -> Any:
+        """The point as the library holds it, shared by all who ask: never to be changed in place."""
+        found = self._points.get(point)
+        if found is not None:
+            return found
         parsed = ffi.new("secp256k1_pubkey *")
         if len(point) != POINT_BYTES or lib.secp256k1_ec_pubkey_parse(self.context, parsed, point, POINT_BYTES) != 1:
             raise _invalid()
+        self._keep(bytes(point), parsed)
         return parsed
+
+    def _keep(self, encoded: bytes, parsed: Any) -> None:
+        if len(self._points) >= POINTS_KEPT_MAX:
+            self._points.clear()
+        self._points[encoded] = parsed
+
+    def _times_public(self, k: int, point: bytes) -> Any:
+        """k * point for a reduced public k, as a point of its own or a shared one."""
+        parsed = self._parse(point)
+        if k == 1:
+            return parsed
+        product = ffi.new("secp256k1_pubkey *", parsed[0])
+        if k > ORDER // 2:
+            # The library takes less time for small factors, of which some are small and negative.
+            lib.secp256k1_ec_pubkey_negate(self.context, product)
+            k = ORDER - k
+        if k != 1 and lib.secp256k1_ec_pubkey_tweak_mul(self.context, product, k.to_bytes(SCALAR_BYTES, "big")) != 1:
+            raise AbortError("the product is the identity")
+        return product
 
     def _combine(self, points: list[Any]) -> bytes:
         total = ffi.new("secp256k1_pubkey *")
         if lib.secp256k1_ec_pubkey_combine(self.context, total, points, len(points)) != 1:
             raise AbortError("the sum is the identity")
-        return self._bytes(total)
+        encoded = self._bytes(total)
+        self._keep(encoded, total)
+        return encoded
 
     def _bytes(self, point: Any) -> bytes:
         out = ffi.new("unsigned char[33]")

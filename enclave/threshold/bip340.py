@@ -12,20 +12,18 @@ from collections.abc import Mapping, Sequence
 from enclave.derive import sha256
 from enclave.errors import AbortError, CallerError, PeerError, RefusedError
 from enclave.group import schnorr
-from enclave.group.secp256k1 import ORDER, POINT_BYTES, SCALAR_BYTES, SECP256K1, WIDE_BYTES
+from enclave.group.secp256k1 import ORDER, POINT_BYTES, SCALAR_BYTES, SECP256K1
 from enclave.secret import Secret
 from enclave.threshold.bip340_session import (
-    INFINITY,
     NONCE_BYTES,
     Session,
     Signers,
     Tweak,
     TweakedKey,
-    add,
     aggregate_nonces,
     open_session,
-    signed,
     tweaked_key,
+    weighted_sum,
 )
 
 __all__ = [
@@ -114,9 +112,14 @@ def nonce_generate(
     prefix = schnorr.tag_prefix("BIP0445/nonce")
     nonces = []
     for number in (b"\0", b"\1"):
-        with sha256(prefix, randomness, head, extra, number) as digest, Secret.zero(WIDE_BYTES) as wide:
-            wide.view[WIDE_BYTES - SCALAR_BYTES :] = digest.view
-            nonces.append(SECP256K1.scalar_from_wide(wide))
+        digest = sha256(prefix, randomness, head, extra, number)
+        try:
+            # Reduced already, except with probability 2^-128: that attempt ends here.
+            SECP256K1.scalar_check_secret(digest)
+        except CallerError:
+            digest.wipe()
+            raise AbortError("a nonce is no scalar") from None
+        nonces.append(digest)
     return NoncePair(*nonces)
 
 
@@ -140,8 +143,7 @@ def sign_share(
     with k1, k2:
         _check_message(message)
         session = open_session(signers, message, aggregate_nonce, tweaks)
-        if SECP256K1.base_mult(share) != signers.public_share(index):
-            raise CallerError("share does not belong to this signer's public share", code="share.mismatch")
+        signers.public_share(index)
         sign = session.nonce_sign
         with (
             SECP256K1.mul_public(k1, sign) as first,
@@ -151,7 +153,10 @@ def sign_share(
             SECP256K1.add(nonces, weighted) as total,
         ):
             result = SECP256K1.scalar_to_public_bytes(total)
+    # Under the public share, so that neither a fault nor another key's share leaves.
     if not _holds(session, index, nonce.public, result):
+        if SECP256K1.base_mult(share) != signers.public_share(index):
+            raise CallerError("share does not belong to this signer's public share", code="share.mismatch")
         raise AbortError("signature share does not hold")
     return result
 
@@ -227,10 +232,12 @@ def _holds(session: Session, index: int, public_nonce: bytes, share: bytes) -> b
     """s G = +-(R1 + b R2) + weight * P, the sign being that of R."""
     if not _is_scalar(share):
         return False
-    bound = SECP256K1.mult_public(session.coefficient, public_nonce[POINT_BYTES:])
-    nonces = add(public_nonce[:POINT_BYTES], bound)
-    weighted = SECP256K1.mult_public(session.weight(index), session.signers.public_share(index))
-    expected = add(nonces if nonces == INFINITY else signed(session.nonce_sign, nonces), weighted)
+    sign = session.nonce_sign
+    expected = weighted_sum(
+        (sign, public_nonce[:POINT_BYTES]),
+        (sign * session.coefficient, public_nonce[POINT_BYTES:]),
+        (session.weight(index), session.signers.public_share(index)),
+    )
     return SECP256K1.base_mult_public(int.from_bytes(share, "big")) == expected
 
 

@@ -111,7 +111,7 @@ def open_session(signers: Signers, message: bytes, aggregate_nonce: bytes, tweak
     data = (b"".join(i.to_bytes(4, "big") for i in identifiers), aggregate_nonce, key.xonly, message)
     coefficient = int.from_bytes(tagged_hash("BIP0445/noncecoef", *data), "big") % ORDER
     first, second = _split_aggregate(aggregate_nonce)
-    nonce_point = add(first, INFINITY if second == INFINITY else SECP256K1.mult_public(coefficient, second))
+    nonce_point = weighted_sum((1, first), (coefficient, second))
     if nonce_point == INFINITY:
         # Only a cheating signer gets here.  Going on with G lets the others' shares show which one.
         nonce_point = GENERATOR
@@ -135,8 +135,9 @@ def check_signers(signers: Signers) -> None:
         raise CallerError(f"signer indices must be from 1 to {total}", code="signers.range")
     if len(set(ids)) != len(ids):
         raise CallerError("a signer is listed twice", code="signers.duplicate")
-    terms = [SECP256K1.mult_public(lagrange(ids, index, ORDER), point) for index, point in signers.members]
-    if add(*terms) != signers.public_key:
+    for _, point in signers.members:
+        SECP256K1.validate_point(point)
+    if weighted_sum(*((lagrange(ids, index, ORDER), point) for index, point in signers.members)) != signers.public_key:
         raise CallerError("public shares do not belong to the public key", code="signers.key")
 
 
@@ -172,9 +173,14 @@ def aggregate_nonces(nonces: Mapping[int, bytes]) -> bytes:
 
 def add(*points: bytes) -> bytes:
     """The sum of points, in which INFINITY may occur and may result."""
-    finite = [point for point in points if point != INFINITY]
+    return weighted_sum(*((1, point) for point in points))
+
+
+def weighted_sum(*terms: tuple[int, bytes]) -> bytes:
+    """The sum of k * point over public pairs, in which INFINITY may occur and may result."""
+    finite = [(k, point) for k, point in terms if k % ORDER and point != INFINITY]
     try:
-        return SECP256K1.point_add(*finite) if finite else INFINITY
+        return SECP256K1.combination(finite) if finite else INFINITY
     except AbortError:
         return INFINITY
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from enclave.errors import AbortError, CallerError, EnclaveError, PeerError
+from enclave.errors import AbortError, CallerError, EnclaveError
 from enclave.group import Group
 from enclave.secret import Secret
 from enclave.threshold import dkg_messages as messages
@@ -112,21 +112,23 @@ class Participant:
         when done with it.
         """
         self._rounds.enter(3)
-        ceremony, group = self._ceremony, self._ceremony.group
+        ceremony = self._ceremony
         with _WipeOnFailure(self, keep_for_complaint=True):
             self._check_own(2, payloads)
-            outcome = messages.verify_transcript(ceremony, self._round1, payloads)
+            outcome = messages.verify_transcript(ceremony, self._round1, payloads, own=self._index)
             shares = [self._polynomial.at(self._index)]
             try:
                 others = [dealer for dealer in ceremony.indices if dealer != self._index]
-                shares.extend(self._receive(dealer, payloads[dealer]) for dealer in others)
-                secret = shamir.add_all(group, shares)
+                shares.extend(self._open(dealer, payloads[dealer]) for dealer in others)
+                secret = self._sum(shares, outcome.public_shares[self._index])
+                if secret is None:
+                    # Only a misfit has to be found; a sum that fits is all anybody needs.
+                    for dealer, share in zip(others, shares[1:], strict=True):
+                        self._verify(dealer, payloads[dealer], share)
+                    raise AbortError("own share does not match the sum of commitments")
             finally:
                 for share in shares:
                     share.wipe()
-            if group.base_mult(secret) != outcome.public_shares[self._index]:
-                secret.wipe()
-                raise AbortError("own share does not match the sum of commitments")
         self.wipe()
         self._rounds.done(3)
         return outcome.transcript, KeyShare(
@@ -154,22 +156,33 @@ class Participant:
         self._polynomial.wipe()
         self._key.wipe()
 
-    def _receive(self, dealer: int, payload: bytes) -> Secret:
+    def _open(self, dealer: int, payload: bytes) -> Secret:
         ceremony = self._ceremony
         message = ceremony.decode(messages.Round2, dealer, payload)
         associated = messages.share_context(ceremony, message.echo, dealer, self._index)
         try:
-            share = open_scalar(ceremony.group, self._key, message.sealed[self._index], associated)
+            return open_scalar(ceremony.group, self._key, message.sealed[self._index], associated)
         except CallerError:
             raise ceremony.blame(
                 dealer, "sealed share is not a scalar sealed to this participant", code="share.unreadable"
             ) from None
+
+    def _sum(self, shares: list[Secret], public_share: bytes) -> Secret | None:
+        """The sum of the shares, or None if its public point is not the expected one."""
+        group = self._ceremony.group
         try:
-            vss.verify_share(ceremony.group, share, self._index, message.commitments, dealer=ceremony.slots[dealer])
-        except PeerError:
-            share.wipe()
-            raise
-        return share
+            secret = shamir.add_all(group, shares)
+        except AbortError:
+            return None
+        if group.base_mult(secret) == public_share:
+            return secret
+        secret.wipe()
+        return None
+
+    def _verify(self, dealer: int, payload: bytes, share: Secret) -> None:
+        ceremony = self._ceremony
+        message = ceremony.decode(messages.Round2, dealer, payload)
+        vss.verify_share(ceremony.group, share, self._index, message.commitments, dealer=ceremony.slots[dealer])
 
     def _seal(self, receiver: int, kem_key: bytes, share: Secret, associated: bytes) -> bytes:
         try:

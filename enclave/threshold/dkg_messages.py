@@ -55,20 +55,23 @@ class Outcome:
         return self.commitments[0]
 
 
-def verify_transcript(ceremony: Ceremony, round1: Mapping[int, bytes], round2: Mapping[int, bytes]) -> Outcome:
+def verify_transcript(
+    ceremony: Ceremony, round1: Mapping[int, bytes], round2: Mapping[int, bytes], *, own: int | None = None
+) -> Outcome:
     """Check all public data of a key generation and compute what it publishes.
 
+    `own` is the participant that has compared its own payload with what it made: its points need no check.
     Raises PeerError naming the culprit's slot, or AbortError where the payloads cannot tell who is at fault
     (`ceremony.participants`, `ceremony.equivocation`).
     """
     firsts = read_round1(ceremony, round1)
-    seconds = read_round2(ceremony, round1, firsts, round2)
+    seconds = read_round2(ceremony, round1, firsts, round2, own=own)
     group = ceremony.group
     commitments = vss.sum_commitments(group, [seconds[i].commitments for i in ceremony.indices])
     return Outcome(
         transcript=ceremony.digest("dkg-transcript", round1, round2),
         commitments=commitments,
-        public_shares={i: vss.public_share(group, commitments, i) for i in ceremony.indices},
+        public_shares=vss.public_shares(group, commitments, ceremony.indices),
     )
 
 
@@ -89,12 +92,20 @@ def read_round1(ceremony: Ceremony, payloads: Mapping[int, bytes]) -> dict[int, 
 
 
 def read_round2(
-    ceremony: Ceremony, round1: Mapping[int, bytes], firsts: Mapping[int, Round1], payloads: Mapping[int, bytes]
+    ceremony: Ceremony,
+    round1: Mapping[int, bytes],
+    firsts: Mapping[int, Round1],
+    payloads: Mapping[int, bytes],
+    *,
+    own: int | None = None,
 ) -> dict[int, Round2]:
-    """Decode and check everyone's second payload; raises PeerError, AbortError."""
+    """Decode and check everyone's second payload, but not the points of one's own; raises PeerError, AbortError."""
     ceremony.check_complete(payloads)
     echo = echo_of(ceremony, round1)
-    return {i: _read_one(ceremony, echo, i, firsts[i], payloads[i]) for i in ceremony.indices}
+    return {
+        i: ceremony.decode(Round2, i, payloads[i]) if i == own else _read_one(ceremony, echo, i, firsts[i], payloads[i])
+        for i in ceremony.indices
+    }
 
 
 def _read_one(ceremony: Ceremony, echo: bytes, i: int, first: Round1, payload: bytes) -> Round2:

@@ -111,13 +111,14 @@ def aggregate(
     Raises PeerError (`signature.share`) with the culprits' indices as text; CallerError on an impossible signer
     set; AbortError when every share holds and the signature still does not (inconsistent key data).
     """
-    bound = bind(public_key, message, commitments)
-    if set(shares) != set(bound.ids) or not set(bound.ids) <= set(public_shares):
+    ids = {index for index, _, _ in commitments}
+    if set(shares) != ids or not ids <= set(public_shares):
         raise CallerError("one signature share and one public share per signer", code="signers.shares")
-    malformed = [i for i in bound.ids if not _is_scalar(shares[i])]
+    malformed = [i for i in ids if not _is_scalar(shares[i])]
     z = b"" if malformed else _sum(shares.values())
     if group_commitment is not None and z and _verifies(public_key, message, group_commitment + z):
         return group_commitment + z
+    bound = bind(public_key, message, commitments)
     R = bound.group_commitment()
     if z and _verifies(public_key, message, R + z):
         return R + z

@@ -40,6 +40,7 @@ ENC_BYTES = KEY_BYTES
 
 _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _NO_DH = bytes(KEY_BYTES)
+_IDENTITY = b"\1" + bytes(KEY_BYTES - 1)
 
 
 def partial(share: Secret, index: int, ids: Sequence[int], enc: bytes) -> bytes:
@@ -61,13 +62,18 @@ def combine(partials: Mapping[int, bytes]) -> bytes:
     Raises PeerError (`partial.invalid`) naming the indices, as text, whose partial is no point of the group;
     CallerError (`decrypt.failed`).
     """
-    culprits = [str(i) for i, point in sorted(partials.items()) if not _is_point(point)]
+    try:
+        if _IDENTITY in partials.values():
+            raise _failed()
+        total = ED25519.point_add(*partials.values())
+        # What is outside the group spoils the sum, or is undone by another's: only a spoiled sum has to be looked into.
+        ED25519.validate_point(total)
+        return to_montgomery(total)
+    except (AbortError, CallerError):
+        culprits = [str(i) for i, point in sorted(partials.items()) if not _is_point(point)]
     if culprits:
         raise PeerError("partial decryption is not a point", culprits=culprits, code="partial.invalid")
-    try:
-        return to_montgomery(ED25519.point_add(*partials.values()))
-    except (AbortError, CallerError):
-        raise _failed() from None
+    raise _failed()
 
 
 def open(  # noqa: A001 - the standard's name for it

@@ -6,9 +6,11 @@ is computed with it; nothing here is ever stored, restored or copied.
 
 from __future__ import annotations
 
+from nacl._sodium import ffi, lib
+
 from enclave.derive import sha512
 from enclave.errors import RefusedError
-from enclave.group.ed25519 import ED25519
+from enclave.group.ed25519 import ED25519, WIDE_BYTES
 from enclave.secret import Secret
 from enclave.threshold.frost_binding import CONTEXT
 
@@ -50,12 +52,18 @@ class NonceSource:
 
     def commit(self) -> tuple[NoncePair, bytes, bytes]:
         """A fresh pair with its hiding and binding commitments (32-byte points), to be published."""
-        pair = NoncePair(self._nonce(), self._nonce())
+        head, after = len(_H3_PREFIX), len(_H3_PREFIX) + RANDOM_BYTES
+        # Twice nonce_generate, side by side: one row of prefix, randomness and secret, hashed and drawn anew.
+        with Secret(head + 2 * RANDOM_BYTES) as row, Secret(WIDE_BYTES) as digest:
+            ffi.memmove(row.p, _H3_PREFIX, head)
+            ffi.memmove(row.p + after, self._secret.p, RANDOM_BYTES)
+            nonces = []
+            for _ in range(2):
+                lib.randombytes(row.p + head, RANDOM_BYTES)
+                lib.crypto_hash_sha512(digest.p, row.p, row.size)
+                nonces.append(ED25519.scalar_from_wide(digest))
+        pair = NoncePair(*nonces)
         return pair, pair.hiding, pair.binding
-
-    def _nonce(self) -> Secret:
-        with Secret.random(RANDOM_BYTES) as randomness:
-            return nonce_generate(self._secret, randomness)
 
 
 def nonce_generate(secret: Secret, randomness: Secret) -> Secret:

@@ -35,9 +35,12 @@ def prove(group: Group, secret: Secret, public: bytes, context: bytes) -> Proof:
 def verify(group: Group, public: bytes, context: bytes, proof: Proof) -> bool:
     """Whether the proof holds; `public` must already be a validated point.  Hostile proofs give False."""
     try:
-        group.validate_point(proof.commitment)
+        # The equation puts the proof's point into the group: it is a multiple of the base less one of a valid point.
         challenge = group.hash_to_scalar(_TAG, context, public, proof.commitment)
-        expected = group.point_add(proof.commitment, group.mult_public(challenge, public))
-        return group.base_mult_public(decode_public(group, proof.response)) == expected
+        product = group.mult_public(challenge, public)
+        expected = group.point_add(proof.commitment, product)
+        # A proof whose point is the identity has no randomness in it, and gives its secret away.
+        is_random = expected != product
+        return is_random and group.base_mult_public(decode_public(group, proof.response)) == expected
     except (AbortError, CallerError):
         return False

@@ -110,7 +110,7 @@ class NewHolder:
             secret, _ = self._receiver.receive(announcements, dealings)
         finally:
             self._receiver.wipe()
-        public_shares = {i: vss.public_share(group, commitments, i) for i in self._terms.receivers.indices}
+        public_shares = vss.public_shares(group, commitments, self._terms.receivers.indices)
         if group.base_mult(secret) != public_shares[self._index]:
             secret.wipe()
             raise AbortError("new share does not match the new commitments")

@@ -6,15 +6,13 @@ only through its public point.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from enclave.errors import AbortError, CallerError, PeerError
 from enclave.group import Group
 from enclave.secret import Secret
-
-ADDITIONS_MAX = 4
-"""Point additions that cost less than one multiplication (13 and 65 microseconds on one core of 2026)."""
 
 
 def check_commitments(group: Group, commitments: Sequence[bytes], count: int, *, dealer: str) -> None:
@@ -37,30 +35,50 @@ def public_share(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
     """
     value = commitments[-1]
     for commitment in reversed(commitments[:-1]):
-        value = group.point_add(_times(group, i, value), commitment)
+        value = group.combination([(i, value), (1, commitment)])
     return value
+
+
+def public_shares(group: Group, commitments: Sequence[bytes], ids: Iterable[int]) -> dict[int, bytes]:
+    """The public points of the shares at all `ids`; raises AbortError as public_share.
+
+    From the first points on, a polynomial's values at 1, 2, 3 ... follow by additions alone (forward differences).
+    """
+    indices = sorted(ids)
+    known = len(commitments)
+    if indices != list(range(1, len(indices) + 1)) or len(indices) <= known + 1:
+        return {i: public_share(group, commitments, i) for i in indices}
+    try:
+        return dict(enumerate(_extended(group, commitments, len(indices)), start=1))
+    except AbortError:
+        # A difference may be the identity where no share is.
+        return {i: public_share(group, commitments, i) for i in indices}
+
+
+def _extended(group: Group, commitments: Sequence[bytes], count: int) -> list[bytes]:
+    degree = len(commitments) - 1
+    column = [commitments[0], *(public_share(group, commitments, i) for i in range(1, degree + 1))]
+    values = column[1:]
+    last = [column[-1]]
+    while len(column) > 1:
+        column = [group.point_sub(high, low) for low, high in itertools.pairwise(column)]
+        last.append(column[-1])
+    while len(values) < count:
+        # last[k] is the newest difference of order k; the highest order is constant.
+        for order in range(degree - 1, -1, -1):
+            last[order] = group.point_add(last[order], last[order + 1])
+        values.append(last[0])
+    return values
 
 
 def public_share_through_zero(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
     """As public_share, for a polynomial with constant zero (refresh): `commitments` start at the linear term."""
-    return _times(group, i, public_share(group, commitments, i))
-
-
-def _times(group: Group, k: int, point: bytes) -> bytes:
-    """k * point for a small public k: up to four additions are quicker than one multiplication."""
-    if k.bit_length() + k.bit_count() - 2 > ADDITIONS_MAX:
-        return group.mult_public(k, point)
-    total = point
-    for bit in f"{k:b}"[1:]:
-        total = group.point_add(total, total)
-        if bit == "1":
-            total = group.point_add(total, point)
-    return total
+    return group.combination([(i, public_share(group, commitments, i))])
 
 
 def public_shares_through_zero(group: Group, commitments: Sequence[bytes], ids: Iterable[int]) -> dict[int, bytes]:
     """Points of the shares at all `ids` of a polynomial with constant zero."""
-    return {i: public_share_through_zero(group, commitments, i) for i in ids}
+    return {i: group.combination([(i, point)]) for i, point in public_shares(group, commitments, ids).items()}
 
 
 def commitments_of(group: Group, public_shares: Mapping[int, bytes], threshold: int) -> tuple[bytes, ...]:

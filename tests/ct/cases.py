@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from enclave.derive import hkdf_sha256, sha512
-from enclave.group import ED25519, SECP256K1, Group
+from enclave.group import ED25519, SECP256K1, Group, secp256k1_rows
 from enclave.secret import Secret
 from enclave.threshold import bip340, ceremony_kem, dkg, dleq, frost, hpke, nonces, pop, reconstruct, shamir, vss
 from enclave.threshold.ecdsa.session import Session
@@ -51,6 +51,8 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     yield "hpke.prove_partial", hpke_prove
     yield "hpke.seal_secret", hpke_seal_secret
     yield "reconstruct.sign_ecdsa", reconstruct_sign
+    yield "secp256k1_rows.values_at", row_values
+    yield "secp256k1_rows, sum and product", row_arithmetic
     yield "ecdsa.signer.Signer", threshold_ecdsa
     yield "ceremony_kem.seal", kem_seal
     yield "ceremony_kem.CeremonyKey.open", kem_open
@@ -287,6 +289,30 @@ def threshold_ecdsa() -> Prepared:
             payloads = {i: getattr(signer, step)(payloads) for i, signer in signers.items()}
 
     return Prepared(secrets=list(shares.values()), call=run)
+
+
+def row_values() -> Prepared:
+    """Five polynomials drawn and evaluated side by side, two of them through zero."""
+    shapes = ((2, False), (2, False), (2, True))
+
+    def run() -> None:
+        with secp256k1_rows.random_row(6) as coefficients:
+            for x in (1, 2):
+                secp256k1_rows.values_at(coefficients, shapes, x).wipe()
+
+    return Prepared(call=run)
+
+
+def row_arithmetic() -> Prepared:
+    """What a received row goes through."""
+    total, row = secp256k1_rows.random_row(3), secp256k1_rows.random_row(3)
+
+    def run() -> None:
+        secp256k1_rows.check_row(row)
+        secp256k1_rows.add_row(total, row)
+        secp256k1_rows.product_plus(total, 0, 1, 2).wipe()
+
+    return Prepared(secrets=[total, row], call=run)
 
 
 def kem_seal() -> Prepared:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from enclave.channel import Channels, ShareContext
 from enclave.ecdsa_sessions import RowChannels
+from enclave.group import ED25519
 from enclave.identity import BootIdentity
 from enclave.seal import LABEL_HEAD, SealedStore
 from enclave.secret import Secret
 from enclave.secret_wrap import unwrap, wrap
+from enclave.threshold.post import Post
 from tests.ct.prepared import Case, Prepared
 
 NOW = 1_700_000_000
@@ -44,6 +46,7 @@ def node_cases() -> Iterator[tuple[str, Case]]:
     yield "channel.Channels.unseal", channel_unseal
     yield "channel.Channels.seal_row", row_seal
     yield "channel.Channels.open_row", row_open
+    yield "post.Post", post
     yield "secret_wrap.wrap", wrap_secret
     yield "secret_wrap.unwrap", unwrap_secret
 
@@ -101,6 +104,20 @@ def row_open() -> Prepared:
     _skip_zero(outbound, receiver)
     sealed = outbound.seal_row(1, receiver.public, Secret.random(160), b"terms", NOW)
     return Prepared(call=lambda: inbound.open_row(sender.public, sealed, b"terms", NOW))
+
+
+def post() -> Prepared:
+    """A scalar of a batch ceremony, sealed under a pair's key and opened again; the key is poisoned as it is drawn."""
+    sender, receiver, scalar = Post(), Post(), ED25519.random_scalar()
+
+    def run() -> None:
+        wrapped = sender.address("node-2", receiver.public, b"info")
+        receiver.accept("node-1", wrapped, b"info")
+        sender.seal("node-2", Secret.random(), b"unused")  # number 0, as in _skip_zero
+        sealed = sender.seal("node-2", scalar, b"associated")
+        receiver.open_scalar(ED25519, "node-1", sealed, b"associated").wipe()
+
+    return Prepared(secrets=[scalar], call=run)
 
 
 def wrap_secret() -> Prepared:

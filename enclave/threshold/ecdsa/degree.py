@@ -25,16 +25,18 @@ def check_degree(points: Mapping[int, bytes], degree: int) -> None:
     if not coefficients:
         return
     *rest, last = sorted(points)
-    terms = [SECP256K1.mult_public(_weight(points, j, coefficients), points[j]) for j in rest]
-    # The group has no identity: the sum of all is zero when the last term is minus the sum of the others.
-    if SECP256K1.point_add(*terms) != SECP256K1.mult_public(order - _weight(points, last, coefficients), points[last]):
+    weights = {j: _weight(points, j, coefficients) for j in points}
+    # The sum of all is zero when the last point is minus the others, all divided by the weight of the last.  That
+    # spares its multiplication and makes the only codeword of three points one of small numbers.
+    inverse = pow(-weights[last], -1, order)
+    if SECP256K1.combination((weights[j] * inverse, points[j]) for j in rest) != points[last]:
         raise AbortError("public shares do not lie on one polynomial")
 
 
 def at_zero(points: Mapping[int, bytes], degree: int) -> bytes:
     """The value at zero of a polynomial of this degree through the points; raises AbortError on the identity."""
     ids = sorted(points)[: degree + 1]
-    return SECP256K1.point_add(*(SECP256K1.mult_public(lagrange(ids, i, SECP256K1.order), points[i]) for i in ids))
+    return SECP256K1.combination((lagrange(ids, i, SECP256K1.order), points[i]) for i in ids)
 
 
 def _weight(points: Mapping[int, bytes], j: int, coefficients: list[int]) -> int:

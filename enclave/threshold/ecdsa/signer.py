@@ -13,17 +13,20 @@ from typing import TypeVar
 
 from enclave.errors import AbortError, CallerError
 from enclave.group.secp256k1 import SECP256K1
+from enclave.group.secp256k1_rows import add_row, check_row, product_plus, random_row, values_at
 from enclave.secret import Secret
 from enclave.threshold import shamir
 from enclave.threshold.ceremony import StrictRounds
 from enclave.threshold.ecdsa.degree import at_zero, check_degree
-from enclave.threshold.ecdsa.messages import DEALT_BYTES, DEALT_SCALARS, Release, Round1, Round2, Round3
+from enclave.threshold.ecdsa.messages import DEALT_BYTES, Release, Round1, Round2, Round3
 from enclave.threshold.ecdsa.private import PrivateChannels
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.scalars import decode_public
 from enclave.wire.message import encode, tagged
 
 SCALAR_BYTES = 32
+K, A, B, D, E = range(5)
+"""Positions in a row: nonce, its mask, and three sharings of zero."""
 
 T = TypeVar("T")
 
@@ -41,8 +44,8 @@ class Signer:
         self._channels = channels
         self._rounds = StrictRounds()
         self._degree = session.threshold - 1
-        self._own_row: list[Secret] = []
-        self._sums: list[Secret] = []
+        self._row: Secret | None = None
+        """Own row until round 2, then the sums k, a, b, d, e."""
         self._sent: dict[int, bytes] = {}
         self._echo = b""
         self._nonce_point = b""
@@ -52,18 +55,16 @@ class Signer:
         """Deal shares of a random nonce k, a random mask a and three zeros b, d, e to every signer."""
         self._rounds.enter(1)
         with self._wiped_on_failure():
-            polynomials = self._polynomials()
+            shapes = self._shapes()
             sealed = {}
-            try:
+            with random_row(sum(count for count, _ in shapes)) as coefficients:
                 for j in self._ceremony.indices:
-                    row = [p.at(j) for p in polynomials]
+                    row = values_at(coefficients, shapes, j)
                     if j == self._index:
-                        self._own_row = row
-                    else:
-                        sealed[j] = self._seal(j, row)
-            finally:
-                for p in polynomials:
-                    p.wipe()
+                        self._row = row
+                        continue
+                    with row:
+                        sealed[j] = self._channels.seal(j, row, self._associated(self._index, j))
         return self._send(1, Round1(sealed))
 
     def round2(self, payloads: Mapping[int, bytes]) -> bytes:
@@ -72,11 +73,11 @@ class Signer:
         with self._wiped_on_failure():
             self._check_own(1, payloads)
             self._echo = self._ceremony.digest("ecdsa-round-1", payloads)
-            self._receive(payloads)
-            k, a, b, _, _ = self._sums
-            with SECP256K1.mul(a, k) as product, SECP256K1.add(product, b) as masked:
+            sums = self._receive(payloads)
+            with product_plus(sums, A, K, B) as masked:
                 published = SECP256K1.scalar_to_public_bytes(masked)
-            nonce_share = SECP256K1.base_mult(k)
+            with self._sum(K) as k:
+                nonce_share = SECP256K1.base_mult(k)
         return self._send(2, Round2(self._echo, nonce_share, published))
 
     def round3(self, payloads: Mapping[int, bytes]) -> bytes:
@@ -94,7 +95,8 @@ class Signer:
             if self._masked == 0:
                 raise AbortError("the masked nonce is zero")
             self._echo = self._ceremony.digest("ecdsa-round-2", payloads)
-            check_share = SECP256K1.mult(self._sums[1], self._nonce_point)
+            with self._sum(A) as a:
+                check_share = SECP256K1.mult(a, self._nonce_point)
         return self._send(3, Round3(self._echo, check_share))
 
     def round4(self, payloads: Mapping[int, bytes]) -> bytes:
@@ -114,60 +116,51 @@ class Signer:
 
     def wipe(self) -> None:
         """Forget everything of the attempt."""
-        for secret in (*self._own_row, *self._sums):
-            secret.wipe()
-        self._own_row, self._sums = [], []
+        if self._row is not None:
+            self._row.wipe()
+        self._row = None
 
-    def _polynomials(self) -> list[shamir.Polynomial]:
-        low, high = self._degree + 1, 2 * self._degree + 1
-        uniform = [shamir.Polynomial.random(SECP256K1, low) for _ in ("k", "a")]
-        return uniform + [shamir.Polynomial.random_through_zero(SECP256K1, high) for _ in ("b", "d", "e")]
+    def _shapes(self) -> tuple[tuple[int, bool], ...]:
+        """Of the polynomials k and a, uniform of degree t, and b, d, e, of degree 2t through zero."""
+        low, high = (self._degree + 1, False), (2 * self._degree, True)
+        return low, low, high, high, high
 
-    def _seal(self, receiver: int, row: list[Secret]) -> bytes:
-        with Secret.zero(DEALT_BYTES) as plaintext:
-            for position, value in enumerate(row):
-                with value:
-                    plaintext.view[position * SCALAR_BYTES : (position + 1) * SCALAR_BYTES] = value.view
-            return self._channels.seal(receiver, plaintext, self._associated(self._index, receiver))
+    def _sum(self, position: int) -> Secret:
+        assert self._row is not None
+        return self._row.part(position * SCALAR_BYTES, SCALAR_BYTES)
 
-    def _receive(self, payloads: Mapping[int, bytes]) -> None:
-        rows = [self._own_row]
-        try:
-            for sender, message in self._decode(Round1, payloads).items():
-                if set(message.sealed) != set(self._ceremony.slots) - {sender}:
-                    raise self._ceremony.blame(sender, "not one row for each other signer", code="ceremony.malformed")
-                if sender != self._index:
-                    rows.append(self._open(sender, message.sealed[self._index]))
-            self._sums = [shamir.add_all(SECP256K1, column) for column in zip(*rows, strict=True)]
-        finally:
-            for row in rows:
-                for value in row:
-                    value.wipe()
+    def _receive(self, payloads: Mapping[int, bytes]) -> Secret:
+        """Every row added to the own one, which is random, so that a sum on the way is zero only by accident."""
+        sums = self._row
+        assert sums is not None
+        for sender, message in self._decode(Round1, payloads).items():
+            if set(message.sealed) != set(self._ceremony.slots) - {sender}:
+                raise self._ceremony.blame(sender, "not one row for each other signer", code="ceremony.malformed")
+            if sender != self._index:
+                self._add(sums, sender, message.sealed[self._index])
+        return sums
 
-    def _open(self, sender: int, sealed: bytes) -> list[Secret]:
+    def _add(self, sums: Secret, sender: int, sealed: bytes) -> None:
         # Nobody is named: only the two ends can see into a sealed row, and showing it is forbidden.
-        row: list[Secret] = []
         try:
-            with self._channels.open(sender, sealed, self._associated(sender, self._index)) as plaintext:
-                if plaintext.size != DEALT_BYTES:
+            with self._channels.open(sender, sealed, self._associated(sender, self._index)) as row:
+                if row.size != DEALT_BYTES:
                     raise AbortError("a dealt row has the wrong size")
-                for position in range(DEALT_SCALARS):
-                    row.append(plaintext.part(position * SCALAR_BYTES, SCALAR_BYTES))
-                    SECP256K1.scalar_check_secret(row[-1])
+                check_row(row)
+                add_row(sums, row)
         except CallerError:
-            for value in row:
-                value.wipe()
             raise AbortError("a dealt row does not open to scalars") from None
-        return row
 
     def _release(self) -> bytes:
         session, group = self._session, SECP256K1
         r = int.from_bytes(self._nonce_point[1:], "big") % group.order
         if r == 0:
             raise AbortError("the nonce point has no usable x-coordinate")
-        _, a, _, d, e = self._sums
         weight = shamir.lagrange(self._ceremony.indices, self._index, group.order)
         with (
+            self._sum(A) as a,
+            self._sum(D) as d,
+            self._sum(E) as e,
             _tweaked(self._share, session.tweak) as x,
             group.mul_public(a, pow(self._masked, -1, group.order)) as c,
             group.add(c, d) as masked_c,
