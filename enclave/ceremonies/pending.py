@@ -177,7 +177,7 @@ class PendingTable:
         shares = [result.share for result in outcome.results if result.share is not None]
         self._store.put(RECORD, name, encode(record))
         if shares:
-            with joined(shares) as bundle:
+            with _joined(shares) as bundle:
                 self._store.put_secret(SHARES, name, bundle)
         self._store.commit()
         # Seam: a witnessed counter is advanced here, before the prepare may leave.
@@ -314,7 +314,7 @@ class PendingTable:
                 del self._keys.reserved[entry.name]
 
 
-def joined(shares: Sequence[Secret]) -> Secret:
+def _joined(shares: Sequence[Secret]) -> Secret:
     """All shares of a session in one secret, sealed as one value."""
     bundle = Secret.zero(SHARE_BYTES * len(shares))
     with bundle.view as target:
