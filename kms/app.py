@@ -51,6 +51,11 @@ def build(gateway: Gateway) -> web.Application:
     endpoints: Sequence[Endpoint] = (*ENDPOINTS, endpoint_for(ENDPOINTS))
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_answers])
     app[ADMISSIONS] = gateway.admissions
+
+    async def end_streams(_app: web.Application) -> None:
+        gateway.events.close()
+
+    app.on_shutdown.append(end_streams)
     for endpoint in endpoints:
         app.router.add_route(endpoint.method, endpoint.path, _handler(gateway, endpoint))
     return app

@@ -73,6 +73,13 @@ class Directory:
         document = self._documents.get(("agent", agent))
         return document if isinstance(document, Agent) and document.state == "active" else None
 
+    def counts(self, principal: str, kid: str) -> bool:
+        """Whether a credential that was accepted still is: its key, or for a federated agent the agent itself."""
+        agent = self.agent(principal)
+        if agent is not None and agent.subjects and not self._is_taken_back(principal, kid):
+            return True
+        return self.credential(principal, kid) is not None
+
     def approver(self, approver: str) -> Approver | None:
         """An approver by id, from a document or the roster."""
         document = self._documents.get(("approver", approver))

@@ -14,6 +14,7 @@ from kms.approvals.desk import ApprovalDesk
 from kms.config import GatewayConfig
 from kms.directory import Directory
 from kms.errors import ConfigurationError, KmsError
+from kms.events import EventFeed
 from kms.fleet import imports
 from kms.fleet.admittance import Admittance
 from kms.fleet.attestation import AttestationRelay
@@ -84,6 +85,7 @@ class Gateway:
         )
         self.relay.on_presentation.append(self.logs.note_presentation)
         self.heartbeats.on_heartbeat.append(self.logs.heartbeats.hear)
+        self.events = EventFeed(store)
         self.operations = Operations(store, clock=self.fleet.clock)
         self.conductor = Conductor(self.fleet, store, self.keyring)
         self.documents.take_up = self.conductor.take_up
@@ -136,6 +138,7 @@ class Gateway:
         self.roster_relay.start()
         await self._note_sources()
         self.logs.start()
+        self._tasks.add(self.events.start())
         self._tasks.add(keep_running("sources", self._poll_sources))
         self._tasks.add(keep_running("verdicts", self._poll_verdicts))
         self._tasks.add(keep_running("catch-up", self._poll_holdings))

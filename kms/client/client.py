@@ -23,6 +23,7 @@ from kms.client.decryption import Decryption
 from kms.client.documents import Documents
 from kms.client.enrolments import Enrolments
 from kms.client.errors import ConfigurationError
+from kms.client.events import Events
 from kms.client.keys import Keys
 from kms.client.operations import Operations
 from kms.client.policies import Policies
@@ -74,6 +75,7 @@ class Client:
         self.ceremonies = Ceremonies(self.caller)
         self.approvers = Approvers(self.caller, self.documents)
         self.audit = Audit(self.caller)
+        self.events = Events(self.caller)
         self.receipts = Receipts(self.caller, trust)
         self.enrolments = Enrolments(self.caller)
         self.rosters = RosterUpdates(self.caller, transport, trust)

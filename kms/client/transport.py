@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -66,18 +67,13 @@ class Transport:
 
         `body` goes out byte for byte: the token's body digest is over exactly these bytes.
         """
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, raise_for_status=False)
         sent = dict(headers or {})
         if body is not None:
             sent["Content-Type"] = "application/json"
         if token is not None:
-            proof, _, access_token = token.partition(SEPARATOR)
-            sent["Authorization"] = f"DPoP {access_token}" if access_token else f"Bearer {token}"
-            if access_token:
-                sent["DPoP"] = proof
+            sent |= _authorization(token)
         try:
-            async with self._session.request(
+            async with self._opened().request(
                 method, self.url + path, data=body, params=query, headers=sent, allow_redirects=False
             ) as answer:
                 content = await _read(answer, bytes_max)
@@ -93,6 +89,34 @@ class Transport:
         if status >= 300:
             raise problem(status, content)
         return content
+
+    async def lines(self, path: str, *, token: str, headers: dict[str, str], bytes_max: int) -> AsyncIterator[bytes]:
+        """Lines of an endless answer without their ends, as they come; a line has at most `bytes_max` bytes.
+
+        Raises RequestRefusedError; UnavailableError also where the stream breaks.
+        """
+        # No limit on the whole: a stream that lives says so at least every half minute.
+        waits = aiohttp.ClientTimeout(total=None, sock_read=60, sock_connect=10)
+        try:
+            async with self._opened().get(
+                self.url + path, headers=headers | _authorization(token), timeout=waits, allow_redirects=False
+            ) as answer:
+                if answer.status != 200:
+                    raise problem(answer.status, await _read(answer, ANSWER_BYTES_MAX))
+                rest = b""
+                async for chunk in answer.content.iter_any():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    if len(rest) > bytes_max:
+                        raise UnavailableError("a line of the stream is too long", code="unavailable.too-large")
+                    for line in whole:
+                        yield line
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise UnavailableError(f"the stream broke: {_reason(error)}", code="unavailable.connection") from None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, raise_for_status=False)
+        return self._session
 
     async def json(
         self,
@@ -132,6 +156,14 @@ def problem(status: int, content: bytes) -> RequestRefusedError:
         request_id=_text(value.get("request_id")),
         culprits=tuple(filter(None, map(_text, culprits))) if isinstance(culprits, list) else (),
     )
+
+
+def _authorization(token: str) -> dict[str, str]:
+    """Headers of a request token, and of the access token behind it if there is one (RFC 9449)."""
+    proof, _, access_token = token.partition(SEPARATOR)
+    if access_token:
+        return {"Authorization": f"DPoP {access_token}", "DPoP": proof}
+    return {"Authorization": f"Bearer {token}"}
 
 
 async def _read(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:

@@ -8,8 +8,10 @@ from kms.routes import (
     agents,
     approvers,
     audit,
+    batch,
     budgets,
     ceremonies,
+    cold_start,
     collateral,
     credentials,
     data_key,
@@ -18,6 +20,7 @@ from kms.routes import (
     derive,
     encrypt,
     evaluate,
+    events,
     evidence,
     freeze,
     health,
@@ -44,12 +47,12 @@ from kms.routes import (
 ENDPOINTS: tuple[Endpoint, ...] = tuple(
     endpoint
     for module in (
-        root, roster, nodes, evidence, collateral, registry,
+        root, roster, nodes, cold_start, evidence, collateral, registry,
         agents, approvers, credentials, policies, evaluate, budgets, freeze,
         keys, imports, key, public_key, derive, key_state, ceremonies,
-        sign, verify, encrypt, decrypt, rewrap, data_key,
+        sign, verify, encrypt, decrypt, rewrap, data_key, batch,
         secrets, operations, decisions,
-        audit, log, receipts, problems, health,
+        audit, events, log, receipts, problems, health,
     )
     for endpoint in module.ENDPOINTS
 )  # fmt: skip

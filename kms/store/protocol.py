@@ -128,6 +128,10 @@ class Store(Protocol):
     """The dozen verbs; every engine passes tests.kms.store_contract."""
 
     @property
+    def audit_position(self) -> int:
+        """Sequence of the audit chain's newest link, 0 before the first."""
+
+    @property
     def audit_head(self) -> bytes:
         """Hash of the audit chain's newest link, 32 bytes."""
 

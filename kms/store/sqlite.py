@@ -53,6 +53,11 @@ class SqliteStore:
         )
 
     @property
+    def audit_position(self) -> int:
+        """See Store."""
+        return self._head[0]
+
+    @property
     def audit_head(self) -> bytes:
         """See Store."""
         return self._head[1]
