@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enclave.tokens import Act
 from enclave.wire.heartbeats import Heartbeat
+from enclave.witness.statement import DIGEST_BYTES, read
 from kms.body import Reply, read_body
 from kms.control import DocumentReply, DocumentRequest, accept
 from kms.endpoint import Answer, Context, Endpoint, reply
@@ -18,6 +19,9 @@ class Heard(Reply, frozen=True):
     log_size: int
     log_root: str
     """Checkpoint of its receipt log; hex."""
+    counter: int
+    digest: str
+    """How far its sealed state has come, and the chained digest (hex); 0 and zeros before the first advance."""
     hears: list[str]
     """Peers it has just heard."""
 
@@ -71,11 +75,14 @@ async def show(context: Context) -> Answer:
 def _heard(heartbeat: Heartbeat | None) -> Heard | None:
     if heartbeat is None:
         return None
+    statement = read(heartbeat.statement)
     return Heard(
         sequence=heartbeat.sequence,
         time=heartbeat.time,
         log_size=heartbeat.log_size,
         log_root=heartbeat.log_root.hex(),
+        counter=statement.counter if statement is not None else 0,
+        digest=(statement.digest if statement is not None else bytes(DIGEST_BYTES)).hex(),
         hears=[echo.slot for echo in heartbeat.seen],
     )
 

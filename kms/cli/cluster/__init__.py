@@ -1,4 +1,4 @@
-"""`kms cluster`: init, status, enrol, roster."""
+"""`kms cluster`: init, status, enrol, cold-start, roster."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ VERBS = {
     "init": ("kms.cli.cluster.init:init", "Verify new machines and draft the first roster."),
     "status": ("kms.cli.cluster.status:status", "What is in force at every node, verified from here."),
     "enrol": ("kms.cli.cluster.enrol:enrol", "Admit a node that came back on another disk or with other code."),
+    "cold-start": ("kms.cli.cluster.cold_start:cold_start", "Go on after all nodes were restarted at once."),
     "roster": ("kms.cli.cluster.roster:roster", "Show, change, sign and apply the roster."),
 }
 
