@@ -39,16 +39,17 @@ from tests.simulation.quotes import StandInTee
 MRTD = simulated_measurement("simulation")
 FIRST_PORT = 7001
 TEMPLATE_SEED = 20_250
-BUDGET = 40
+BUDGET = 5
 """Requests of the limited key that its policy allows."""
 
 
 class Cluster:
     """All parts of one simulated cluster."""
 
-    def __init__(self, *, count: int = 5, gateways: int = 1, witness: WitnessTerms | None = None) -> None:
+    def __init__(self, *, count: int = 5, gateways: int = 1, witness: WitnessTerms | None = None, real: bool = False) -> None:
+        self.real = real
         self.loop = SimLoop(TEMPLATE_SEED)
-        surroundings.install(self.loop, real=False)
+        surroundings.install(self.loop, real=real)
         randomness.seed(TEMPLATE_SEED)
         self.counters: Counter[str] = Counter()
         self.observer = Observer(self.loop, self.counters)
@@ -57,7 +58,7 @@ class Cluster:
         self.slots = [f"node-{number}" for number in range(1, count + 1)]
         self.directory = Path(tempfile.mkdtemp(prefix="holdfast-sim-", dir="/dev/shm"))
         self.authority = Authority.create(self.directory / "authority")
-        self.operator, self.agent = SigningKey(randomness.private_key()), SigningKey(randomness.private_key())
+        self.operator, self.agent = SigningKey.generate(), SigningKey.generate()
         self.operator_id, self.agent_id = new_id("opr"), new_id("agt")
         self.policy_id, self.limited_policy_id = new_id("pol"), new_id("pol")
         self.platforms = {
@@ -177,7 +178,8 @@ class Cluster:
         self.create_key("frost", spec="ed25519", usage="generic", policy=self.policy_id)
         self.create_key("limited", spec="ed25519", usage="generic", policy=self.limited_policy_id)
         self.create_key("evm", spec="secp256k1-ecdsa", usage="evm", policy=self.policy_id, shares_needed=2)
-        self.create_key("hpke", spec="hpke-x25519", usage="decrypt", policy=self.policy_id)
+        if self.real:
+            self.create_key("hpke", spec="hpke-x25519", usage="decrypt", policy=self.policy_id)
         self.loop.run_for(3.0)
 
     def wait(self, ready: Any, limit: float = 60.0) -> None:

@@ -15,7 +15,7 @@ from enclave.seal import SealedStore, _prepare
 from enclave.tee import Tee
 
 
-class PowerError(Exception):
+class PowerError(BaseException):
     """The machine lost power in the middle of a commit."""
 
 

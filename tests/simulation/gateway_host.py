@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from enclave.roster import Roster
 from kms.app import build
+from kms.audit import Entry
 from kms.config import GatewayConfig
 from kms.fleet.sources import WatchedFiles
 from kms.gateway import Gateway
@@ -18,6 +20,9 @@ from tests.simulation.clocks import Host, Machine
 from tests.simulation.gateway_store import SimGatewayStore
 from tests.simulation.loop import SimLoop
 from tests.simulation.observer import Observer
+
+_AUDIT = "SELECT sequence, body, previous, hash FROM audit ORDER BY sequence"
+_SETTLED = "SELECT body FROM requests WHERE state = 'done'"
 
 CLIENT_PATIENCE_S = 30.0
 
@@ -110,6 +115,39 @@ class GatewayHost(Host):
             if link._connection is not None and link._connection._transport is not None:
                 link._connection._transport.abort()
         self.machine = self.gateway = self._server = None
+
+    # --- what is in the database ------------------------------------------------------------------------
+
+    def database(self) -> bytes:
+        """All bytes, logs of nodes included."""
+        held = self.store.image() if self.gateway is not None else self.image or b""
+        logs = self.gateway.logs.store._connection.serialize() if self.gateway is not None else b""
+        return held + logs
+
+    def chain(self) -> list[Entry]:
+        """The audit chain."""
+        return [Entry(sequence=row[0], body=row[1], previous=row[2], hash=row[3]) for row in self._rows(_AUDIT)]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The bodies of the audit chain."""
+        return [json.loads(entry.body) for entry in self.chain()]
+
+    def settled(self) -> set[str]:
+        """Request ids of kept responses."""
+        return {
+            str(json.loads(row[0])["request_id"]) for row in self._rows(_SETTLED) if row[0] and b"request_id" in row[0]
+        }
+
+    def _rows(self, query: str) -> list[Any]:
+        held = self.store.image() if self.gateway is not None else self.image
+        if not held:
+            return []
+        connection = sqlite3.connect(":memory:")
+        try:
+            connection.deserialize(held)
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
 
     def send(
         self, method: str, path: str, *, token: str | None = None, body: bytes = b"", headers: Mapping[str, str] = {}

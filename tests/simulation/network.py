@@ -59,6 +59,10 @@ class Network:
         self.on_call: Callable[[str, str, Any], Any] | None = None
         """A malicious relay: sees (gateway, node, call) and gives the call to deliver, or None."""
         self.wires: list[Wire] = []
+        self.routes: dict[tuple[str, int], int] = {}
+        """(host, port) -> the port that host reaches instead: whoever runs the network decides where wires end."""
+        self.carried: list[bytes] | None = None
+        """Everything on a wire, once somebody wants it."""
 
     def is_cut(self, one: str, other: str) -> bool:
         """Whether a partition lies between two hosts."""
@@ -72,7 +76,7 @@ class Network:
         """The client side of `create_connection`."""
         machine = MACHINE.get()
         assert machine is not None
-        listener = self.listeners.get(port)
+        port = self.routes.get((machine.host.name, port), port)
         await asyncio.sleep(HANDSHAKE_S + self.latency())
         listener = self.listeners.get(port)
         if listener is None or listener.machine.is_dead:
@@ -215,6 +219,8 @@ class End:
 
     def _send(self, data: bytes, delay: float, *, in_order: bool = True) -> None:
         loop = self.wire.network.loop
+        if self.wire.network.carried is not None:
+            self.wire.network.carried.append(data)
         if in_order:
             # Bytes of one connection do not overtake each other unless a relay makes them.
             self._arrives = max(self._arrives + 1e-6, loop.time() + delay)

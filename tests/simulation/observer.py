@@ -5,11 +5,13 @@ The observer knows more than any party could; invariant checkers read it and not
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from attestation.envelope import Envelope
 from attestation.errors import CodedError
 from enclave.wire.message import Message
 from tests.simulation.loop import SimLoop
@@ -17,6 +19,7 @@ from tests.simulation.loop import SimLoop
 if TYPE_CHECKING:
     from tests.simulation.node_host import SimNode
 
+FREEZE_TYPE = "holdfast/freeze/v1"
 TRACE_LINES_MAX = 20_000
 QUIET = frozenset({"heartbeat", "heartbeats", "status", "verdicts", "log-entries", "log-checkpoint", "holdings"})
 """Verbs left out of the trace unless they are refused."""
@@ -51,6 +54,17 @@ class Observer:
         self.on_answer: list[Callable[[SimNode, Left], None]] = []
         self.on_left: list[Callable[[SimNode, Left], None]] = []
         self.on_boot: list[Callable[[SimNode], None]] = []
+        self.on_refusal: list[Callable[[SimNode, str, CodedError], None]] = []
+        self.made: dict[bytes, float] = {}
+        """When each heartbeat was made, by the hash of its body."""
+        self.heard: dict[tuple[bytes, str], float] = {}
+        """(boot identity, peer) -> when the newest heartbeat of the peer that was taken there had been made."""
+        self.trusted: set[tuple[bytes, str]] = set()
+        """(boot identity, peer) whose evidence was taken there."""
+        self.frozen: dict[tuple[str, str], tuple[int, str]] = {}
+        """(slot, key) -> newest freeze the slot acknowledged: sequence, state."""
+        self.logged: list[str] = []
+        """What nodes and gateways wrote to their logs and error answers."""
         self.verbose = False
         self.codes: Counter[str] = Counter()
 
@@ -80,6 +94,7 @@ class Observer:
             request=request,
             reply=reply,
         )
+        self._note(left)
         for listener in self.on_answer:
             listener(node, left)
         self._pending.setdefault(id(node), []).append(left)
@@ -87,6 +102,8 @@ class Observer:
     def committed(self, node: SimNode) -> None:
         """Whatever was ready leaves."""
         for left in self._pending.pop(id(node), ()):
+            if left.verb == "control":
+                self._note_freeze(left)
             if left.verb not in QUIET:
                 self.left.append(left)
                 self.event(f"{left.slot}#{left.boot} answers {left.verb}")
@@ -97,7 +114,30 @@ class Observer:
         """A node said no."""
         del request
         self.codes[error.code] += 1
+        self.logged.append(f"{error.code} {error.detail} {error.hint}")
+        for listener in self.on_refusal:
+            listener(node, verb, error)
         self.event(f"{node.slot}#{node.identity.public.boot_counter} refuses {verb}: {error.code}")
+
+    def _note(self, left: Left) -> None:
+        if left.verb == "heartbeat":
+            self.made.setdefault(_digest(left.reply.heartbeat.body), left.at)
+        elif left.verb == "heartbeats":
+            refused = {refusal.slot for refusal in left.reply.refused}
+            for signed in left.request.heartbeats:
+                at = self.made.get(_digest(signed.body))
+                if at is not None and signed.slot not in refused:
+                    name = (left.identity, signed.slot)
+                    self.heard[name] = max(self.heard.get(name, 0.0), at)
+        elif left.verb == "present" and left.reply.result == "trusted":
+            self.trusted.add((left.identity, left.request.identity.slot))
+
+    def _note_freeze(self, left: Left) -> None:
+        value = Envelope.parse(left.request.document).value()
+        if value.get("type") == FREEZE_TYPE and value.get("scope") == "key":
+            name = (left.slot, str(value.get("id") or value.get("target")))
+            if int(value["sequence"]) > self.frozen.get(name, (0, ""))[0]:
+                self.frozen[name] = (int(value["sequence"]), str(value["state"]))
 
     def booted(self, node: SimNode) -> None:
         """A node runs."""
@@ -114,7 +154,12 @@ class Observer:
         """The log of a node: defects of its own are violations of what code may do at all."""
 
         def log(event: str, **facts: Any) -> None:
+            self.logged.append(f"{event} {facts}")
             if event == "internal-error":
                 self.violation("defect", f"{slot}: {facts.get('error')} in {facts.get('verb')} at {facts.get('where')}")
 
         return log
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()

@@ -36,6 +36,11 @@ def seed(value: int) -> None:
     random.seed(value ^ 0x5EED)
 
 
+def draw(size: int) -> bytes:
+    """Bytes from the seeded generator."""
+    return _GENERATOR.randbytes(size)
+
+
 def private_key() -> Ed25519PrivateKey:
     """An Ed25519 key from the seeded generator."""
     return Ed25519PrivateKey.from_private_bytes(_GENERATOR.randbytes(32))

@@ -24,7 +24,7 @@ import kms.receipts.store
 from attestation.roots import Roots
 from enclave.roster import Roster
 from kms.observe import configure
-from tests.simulation import randomness
+from tests.simulation import randomness, standins
 from tests.simulation.clocks import Clock
 from tests.simulation.loop import SimLoop
 from tests.simulation.quotes import StandInVerifier
@@ -44,7 +44,7 @@ _MODULES: tuple[Any, ...] = (
 
 
 def install(loop: SimLoop, *, real: bool) -> None:
-    """Replace; `real` keeps genuine quotes, groups and signatures."""
+    """Replace; `real` keeps genuine groups and signatures."""
     secret: Any = enclave.secret
     secret._MADV_WIPEONFORK = MADV_NORMAL
     secret._pool = secret._Pool()
@@ -61,11 +61,13 @@ def install(loop: SimLoop, *, real: bool) -> None:
     kms.receipts.store.LogStore.reader = lambda self: self  # type: ignore[method-assign]
     collector: Any = kms.receipts.collector
     collector.EVERY_S = LOG_EVERY_S
-    for module in (enclave.identity,):
-        module.Ed25519PrivateKey = _Keys  # type: ignore[attr-defined]
-    if not real:
-        for module in _MODULES:
-            module.verifier_for = stand_in_verifier
+    for module in _MODULES:
+        module.verifier_for = stand_in_verifier
+    if real:
+        identity: Any = enclave.identity
+        identity.Ed25519PrivateKey = _Keys
+    else:
+        standins.install()
 
 
 class _Keys:
