@@ -7,6 +7,7 @@ version word for word, every rule that denies still stands, and no limit is loos
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from attestation.canonical import canonical_json
@@ -34,11 +35,25 @@ def widens(old: PolicyDocument | None, new: PolicyDocument) -> bool:
 
 
 def stricter(one: Decision, other: Decision) -> Decision:
-    """What both decisions allow: a refusal before approvals, approvals before a plain yes."""
+    """What both decisions allow: a refusal before approvals, approvals before a plain yes.
+
+    Where both ask for approvals, both have to be satisfied: of one group the larger number and the shorter time; two
+    groups cannot both be asked about one fingerprint, so nothing is allowed until one version is in force.
+    """
     for decision in (one, other):
         if not decision.allowed and decision.approvals is None:
             return decision
-    return one if one.approvals is not None else other
+    if one.approvals is None or other.approvals is None:
+        return one if one.approvals is not None else other
+    first, second = one.approvals, other.approvals
+    if first.group != second.group:
+        reason = f"two versions of the policy ask different people: group {first.group} and group {second.group}"
+        return replace(one, approvals=None, reason=reason)
+    terms = replace(
+        first, minimum=max(first.minimum, second.minimum), lasts_s=min(first.lasts_s, second.lasts_s), above=None
+    )
+    stated = one if first.minimum >= second.minimum else other
+    return replace(stated, approvals=terms)
 
 
 def _rules(policy: PolicyDocument) -> dict[str, frozenset[bytes]]:
