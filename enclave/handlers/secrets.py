@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from enclave import freezing
 from enclave.authorise import Authorised, authorise_use, check_release_policy, take_attempt
+from enclave.certificate import KeyCertificate
 from enclave.errors import CallerError, PeerError, RefusedError
 from enclave.group.ed25519 import ED25519
 from enclave.key_specs import OPAQUE_SECRET
@@ -42,7 +43,8 @@ def put(node: NodeState, _connection: int, request: SecretPut, now: int) -> Cert
     certificate = upload.certificate(node.roster.cluster_id)
     if node.keys.knows(upload.secret):
         held = node.keys.newest(upload.secret)
-        if held.certificate.transcript != certificate.transcript:
+        # A refresh has another transcript; what the secret is stays.
+        if _what(held.certificate) != _what(certificate):
             raise RefusedError("another secret has this id", code="secret.exists", hint="choose a fresh id")
         return certify(node.identity, held.body)
     found = upload.share_for(node.slot)
@@ -81,7 +83,7 @@ def release(node: NodeState, _connection: int, request: SecretRelease, now: int)
     """The share, sealed to the key that only the attested workload has."""
     authorised = _authorised(node, request.token, request.body, now)
     key = authorised.key.certificate
-    body = ReleaseBody.parse(request.body)
+    body = ReleaseBody.parse(authorised.body)
     nonces = [item.nonce for item in body.nonces if item.slot == node.slot]
     if not node.release_nonces.take(authorised.token.issuer, key.key, key.version, nonces, now):
         raise RefusedError(
@@ -106,6 +108,12 @@ def release(node: NodeState, _connection: int, request: SecretRelease, now: int)
         sealed=seal_secret(body.recipient, authorised.key.share, info),
         wrapped=node.store.get(WRAPPED, key.key) if request.wrapped else None,
     )
+
+
+def _what(certificate: KeyCertificate) -> tuple[object, ...]:
+    """What makes a secret the same one, whatever its shares."""
+    facts = (certificate.name, certificate.policy, certificate.public_key, certificate.wrapped_digest)
+    return (*facts, certificate.activated_at)
 
 
 def _authorised(node: NodeState, token: str, body: bytes, now: int) -> Authorised:
