@@ -22,8 +22,9 @@ SLICE_S = 0.001
 PAUSE_S = 0.009
 """Pause between slices while others are served."""
 
-QUIET_S = 0.05
-"""Seconds without another request after which slices follow each other at once."""
+QUIET_S = 1.0
+"""Seconds without another request after which slices follow each other at once: less, and a lightly used node would
+work at full speed just when the next request comes."""
 
 JOBS_MAX = 64
 """Jobs waiting at once: a gateway runs two ceremonies at a time."""
