@@ -43,6 +43,8 @@ class NodeConfig:
     tee_sealing: bool = True
     """False lets a simulated platform stand for one without sealing keys."""
     log_level: str = "info"
+    boots_after: int = 0
+    """On a new disk boots are counted on from here, so that no two boots of the slot share a number."""
 
     @classmethod
     def load(cls, path: Path) -> NodeConfig:
@@ -70,6 +72,7 @@ class NodeConfig:
             tee_socket=_socket(tee, kind, base),
             tee_sealing=tee.boolean("sealing", default=True) if kind == "simulated" else True,
             log_level=fields.choice("log_level", LEVELS, default="info"),
+            boots_after=fields.integer("boots_after", default=0),
         )
         tee.done()
         fields.done()

@@ -23,6 +23,7 @@ from enclave.hygiene import harden_process
 from enclave.logs import new_log, place_of
 from enclave.roster import Environment, Roster
 from enclave.roster_chain import Link, read_chain
+from enclave.seal import SealedStore
 from enclave.server import NodeServer
 from enclave.state import NodeState
 from enclave.stores import open_store
@@ -55,6 +56,8 @@ async def serve(config: NodeConfig) -> None:
     # 5
     tls, spki = new_server_context(config.slot)
     store = open_store(config.data, roster=roster, slot=config.slot, tee=tee)
+    if config.boots_after:
+        store.start_boots_after(config.boots_after)
     # Rounded up: a token of this very second may have been executed before the restart.
     started_at = math.ceil(time.time())
     state = NodeState(
@@ -96,11 +99,62 @@ async def enrol(config: NodeConfig) -> None:
     log("stopped")
 
 
+async def restore(config: NodeConfig, *, is_trial: bool = False) -> None:
+    """Restore this node from a bundle and custodians' mnemonics, then end; raises CodedError.
+
+    `is_trial` checks everything and keeps nothing.
+    """
+    # Only here: the library that recombines mnemonics is part of no node at work.
+    from enclave.backup.restoring import RestoreState
+
+    log = new_log(config.log_level, slot=config.slot)
+    harden_process()
+    check_primitives()
+    links = load_rosters(config)
+    tee = open_tee(config, links[0].roster)
+    if not tee.can_seal and not is_trial:
+        raise EnclaveError(
+            "this platform cannot seal, so a restored share would not outlive this process",
+            code="restore.cannot-seal",
+            hint="restore nodes on platforms that seal, then repair this one from them",
+        )
+    tls, spki = new_server_context(config.slot)
+
+    def open_fresh() -> SealedStore:
+        return open_store(config.data, roster=links[0].roster, slot=config.slot, tee=tee)
+
+    state = RestoreState(
+        rosters=[link.roster for link in links],
+        slot=config.slot,
+        tee=tee,
+        tls_spki=spki,
+        now=math.ceil(time.time()),
+        open_store=None if is_trial else open_fresh,
+    )
+    facts = {"purpose": state.identity.public.purpose}
+
+    def follow(server: NodeServer) -> None:
+        state.on_end = server.ask_to_stop
+
+    try:
+        await _listen(config, cast(NodeState, state), tls, log, facts, attach=follow)
+    finally:
+        state.close()
+    log("stopped")
+
+
 async def _listen(
-    config: NodeConfig, state: NodeState, tls: ssl.SSLContext, log: Callable[..., None], facts: dict[str, Any]
+    config: NodeConfig,
+    state: NodeState,
+    tls: ssl.SSLContext,
+    log: Callable[..., None],
+    facts: dict[str, Any],
+    *,
+    attach: Callable[[NodeServer], None] = lambda _: None,
 ) -> None:
     asyncio.get_running_loop().set_exception_handler(_reporter(log))
     server = NodeServer(state, log)
+    attach(server)
     listener = await asyncio.get_running_loop().create_server(
         server.protocol, config.host, config.port, ssl=tls, ssl_handshake_timeout=HANDSHAKE_S_MAX
     )

@@ -130,6 +130,10 @@ class SealedStore:
             assert value is not None
             yield name, value
 
+    def names(self, kind: str) -> list[str]:
+        """The ids of a kind, in order."""
+        return sorted(name for known, name in self._counters if known == kind)
+
     def put(self, kind: str, name: str, value: bytes | memoryview) -> None:
         """Write a value; durable after the next `commit`.  Raises StorageError."""
         self.written.add(kind)
@@ -194,7 +198,12 @@ class SealedStore:
         return counter
 
     def start_boots_after(self, counter: int) -> None:
-        """Let the boots of a fresh store go on after `counter`, durably; raises StorageError."""
+        """Let the boots of a fresh store go on after `counter`, durably; one that counts already goes on by itself.
+
+        Raises StorageError.
+        """
+        if self.get("boot", "counter") is not None:
+            return
         self.put("boot", "counter", counter.to_bytes(8, "big"))
         self.commit()
 

@@ -32,7 +32,8 @@ def serve(path: Path) -> None:
         "roster": "roster.json",           signed roster of the cluster
         "listen": "127.0.0.1:8801",        host:port for gateways, TLS 1.3
         "tee": {"kind": "simulated", "socket": "node-1.tee.sock"},
-        "log_level": "info"                debug, info, warning or error
+        "log_level": "info",               debug, info, warning or error
+        "boots_after": 0                   on a new disk: the last boot counter of the slot before
       }
 
     The log goes to standard error, one JSON object per line; it never holds bodies, tokens or

@@ -16,8 +16,10 @@ from click.testing import CliRunner, Result
 from attestation.envelope import b64url
 from attestation.simulated.authority import simulated_measurement
 from enclave.roster_chain import read_chain
+from enclave.wire.message import Empty
 from kms.cli import main
 from kms.client import Client, OperatorCredentials
+from kms.client.direct import open_connection
 from kms.dev.cluster import DevCluster
 from kms.dev.machines import MEASUREMENT
 
@@ -44,6 +46,16 @@ async def kms(dev: DevCluster, *arguments: str, code: int = 0) -> Any:
     result = await asyncio.to_thread(invoke)
     assert result.exit_code == code, result.output
     return json.loads(result.stdout) if result.stdout.startswith(("{", "[")) else result.stdout
+
+
+async def held_by(dev: DevCluster, slot: str) -> set[str]:
+    """The keys a node says it holds, asked directly."""
+    connection = await open_connection(dev.roster.slot(slot))
+    try:
+        holdings = await connection.call("holdings", Empty(), 10.0)
+    finally:
+        connection.close()
+    return {held.key for held in holdings.keys}
 
 
 async def until_in_force(dev: DevCluster, version: int) -> None:
@@ -89,8 +101,9 @@ async def test_an_operator_is_added_by_two_signatures_on_files(dev: DevCluster, 
 
 
 async def test_a_measurement_is_replaced_node_by_node(dev: DevCluster, tmp_path: Path) -> None:
-    """Version v+1 admits the new image; a node starts it on a new disk, is refused until enrolled, and then trusted."""
+    """Version v+1 admits the new image; a node starts it on a new disk, is refused until enrolled, and repaired."""
     new, old = simulated_measurement(UPGRADE).hex(), MEASUREMENT.hex()
+    key = (await kms(dev, "keys", "create", "treasury", "--usage", "solana", "--shares-needed", "2"))["key"]
     draft = tmp_path / "upgrade.json"
     register = "all:mrtd"
     await kms(dev, "cluster", "roster", "propose", "--allow-code", f"{register}={new}", "--out", str(draft))
@@ -102,6 +115,10 @@ async def test_a_measurement_is_replaced_node_by_node(dev: DevCluster, tmp_path:
     answer = await kms(dev, "cluster", "enrol", "node-2", "--yes")
     assert answer["measurements"] == {"mrtd": new}
     await dev.wait_trusted(timeout_s=READY_S)
+    # The new image cannot open the old disk: its share comes back from the others, under its new identity.
+    assert await held_by(dev, "node-2") == set()
+    await kms(dev, "nodes", "repair", "node-2")
+    assert await held_by(dev, "node-2") == {key}
     # The old image is dropped where it no longer runs: a restriction, in force on receipt.
     await kms(dev, "cluster", "roster", "propose", "--drop-code", f"node-2:mrtd={old}", "--out", str(draft))
     await kms(dev, "cluster", "roster", "sign", str(draft), "--yes")
