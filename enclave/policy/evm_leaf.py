@@ -1,7 +1,8 @@
 """Conditions on EVM transactions and typed data.
 
 Rules kept: call data, contract creation, delegation and typed data need to be named; a call or
-permit that moves a token the rule lists has to meet that token's terms, whatever else is allowed.
+permit that moves a token the rule lists has to meet that token's terms, and a call of a contract
+under `calls` the terms of its function, whatever else is allowed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from enclave.fields import Fields
 from enclave.payload.eip712 import TypedData
 from enclave.payload.evm import Delegation, EvmTransaction
 from enclave.payload.token_moves import MoveKind, TokenMove
+from enclave.policy.calls_leaf import CallList, call_checks, read_calls
 from enclave.policy.checks import (
     LIST_MAX,
     Check,
@@ -55,6 +57,8 @@ class EvmLeaf:
     data_any: bool = False
     selectors: frozenset[bytes] = frozenset()
     tokens: Mapping[bytes, TokenTerms] | None = None
+    calls: CallList | None = None
+    """Contracts whose call data is decoded."""
     set_code: bool = False
     primary_types: frozenset[str] = frozenset()
     contracts: frozenset[bytes] | None = None
@@ -73,6 +77,8 @@ class EvmLeaf:
                 yield Check("evm.tokens", False, detail)
             else:
                 yield from self._moves([move])
+        elif transaction.data and transaction.to is not None and transaction.to in (self.calls or {}):
+            yield from call_checks((self.calls or {})[transaction.to], transaction.data)
         else:
             yield from self._call(transaction)
         if self.value_max is not None:
@@ -166,6 +172,7 @@ def read_evm(fields: Fields, *, denies: bool) -> EvmLeaf:
         contract_creation=fields.boolean("contract_creation", False),
         data_any=fields.choice("data", ("none", "any"), "none") == "any",
         tokens=_read_tokens(fields) if "tokens" in fields else None,
+        calls=read_calls(fields) if "calls" in fields else None,
         set_code=fields.boolean("set_code", False),
         primary_types=frozenset(fields.texts("primary_types", low=1, high=TOKENS_MAX, default=())),
         contracts=read_addresses(fields, "contracts"),
@@ -174,6 +181,8 @@ def read_evm(fields: Fields, *, denies: bool) -> EvmLeaf:
     fields.done()
     if leaf.data_any and leaf.selectors:
         fields.refuse("data any makes the selectors useless; keep one", "selectors")
+    if not (leaf.tokens or {}).keys().isdisjoint(leaf.calls or {}):
+        fields.refuse("a contract cannot be read both as token and by its calls; keep one", "calls")
     return leaf
 
 

@@ -150,6 +150,8 @@ def _check_kinds(rule: Rule, fields: Fields) -> None:
     typed = rule.evm is not None and (rule.evm.primary_types or rule.evm.contracts is not None)
     if typed and "eip712" not in about:
         fields.refuse("the rule is not about eip712", "evm")
+    if rule.evm is not None and rule.evm.calls and "evm_transaction" not in about:
+        fields.refuse("the rule is not about evm_transaction", "evm")
     if rule.evm is not None and rule.evm.delegates and "eip7702_authorization" not in about:
         fields.refuse("the rule is not about eip7702_authorization", "evm")
     if rule.denies and sum(leaf is not None for leaf in (rule.evm, rule.solana, rule.bitcoin)) > 1:

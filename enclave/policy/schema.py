@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from enclave.payload.abi import SIGNATURE_CHARACTERS_MAX
 from enclave.payload.decrypt import CONTEXT_MAX
 from enclave.policy.approvals_leaf import LASTS_S_MAX, LASTS_S_MIN, MINIMUM_MAX
 from enclave.policy.assets import amount_assets
+from enclave.policy.calls_leaf import CALLS_MAX, PATH_MAX, TERMS_MAX
 from enclave.policy.checks import LIST_MAX
 from enclave.policy.jws_leaf import CLAIMS_MAX, LIFETIME_S_MAX
 from enclave.policy.kinds import KINDS
@@ -146,11 +148,28 @@ def _evm(effect: str) -> dict[str, Any]:
             "set_code": flag,
             "data": {"enum": ["none", "any"]},
             "tokens": _list(token, high=256),
+            "calls": _list(_call(), high=CALLS_MAX),
             "primary_types": _list({"type": "string", "minLength": 1, "maxLength": 256}, high=256),
             "contracts": _list(_EVM_ADDRESS),
             "delegates": _list(_EVM_ADDRESS),
         }
     return _object(**members)
+
+
+def _call() -> dict[str, Any]:
+    bound = {"type": "string", "pattern": "^(0|-?[1-9][0-9]{0,77})$"}
+    argument = _object(
+        at=_list({"type": "integer", "minimum": 0}, high=PATH_MAX),
+        **{"in": _list({"type": ["string", "boolean"]}), "min": bound, "max": bound},
+    ) | {"required": ["at"], "anyOf": [{"required": [name]} for name in ("in", "min", "max")]}
+    function = {
+        "type": "string",
+        "pattern": "^[A-Za-z_$][A-Za-z0-9_$]*\\([a-z0-9,()\\[\\]]*\\)$",
+        "maxLength": SIGNATURE_CHARACTERS_MAX,
+    }
+    return _object(contract=_EVM_ADDRESS, function=function, args=_list(argument, high=TERMS_MAX)) | {
+        "required": ["contract", "function"]
+    }
 
 
 def _solana(effect: str) -> dict[str, Any]:

@@ -39,6 +39,18 @@ FULL: list[dict[str, Any]] = [
             "selectors": ["0xa9059cbb"],
             "set_code": False,
             "tokens": [{"token": TO, "recipients": [OTHER], "amount_max": "5", "approvals": True}],
+            "calls": [
+                {
+                    "contract": OTHER,
+                    "function": "swap(address,(uint256[],bool))",
+                    "args": [
+                        {"at": [0], "in": [TO]},
+                        {"at": [1, 0], "min": "1", "max": "7"},
+                        {"at": [1, 1], "in": [True]},
+                    ],
+                },
+                {"contract": OTHER, "function": "stop()"},
+            ],
             "primary_types": ["Mail"],
             "contracts": [TO],
             "delegates": [TO],
