@@ -10,13 +10,24 @@ import jwt
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from embit import ec, script
-from embit.psbt import PSBT
-from embit.transaction import SIGHASH
 
 from attestation.envelope import b64url, b64url_decode
 from enclave.taproot import output_key
-from tests.enclave.payload.psbts import PAYEE, built, taproot_psbt, taproot_script
+from tests.enclave.payload.psbts import (
+    DEFAULT,
+    PAYEE,
+    PAYEE_ADDRESS,
+    Key,
+    Psbt,
+    built,
+    is_ecdsa,
+    is_schnorr,
+    script_of,
+    segwit_address,
+    segwit_script,
+    taproot_psbt,
+    taproot_script,
+)
 from tests.kms.fabric import Fabric
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,7 +44,7 @@ async def policy(fabric: Fabric) -> str:
                 "effect": "allow",
                 "agents": [fabric.agent_id],
                 "kinds": ["bitcoin_psbt"],
-                "bitcoin": {"recipients": [PAYEE.address()], "value_max": "70000", "fee_max": "2000"},
+                "bitcoin": {"recipients": [PAYEE_ADDRESS], "value_max": "70000", "fee_max": "2000"},
             },
             {
                 "name": "tokens",
@@ -68,32 +79,29 @@ async def test_a_taproot_payment(fabric: Fabric, policy: str) -> None:
     """The PSBT comes back with a signature that another library accepts for the hash it computes itself."""
     record = await key(fabric, policy, "secp256k1-schnorr", "bitcoin")
     own = output_key(bytes.fromhex(record["public_key"]))
-    assert script.address_to_scriptpubkey(record["addresses"]["bitcoin"]) == taproot_script(own)
+    assert script_of(record["addresses"]["bitcoin"]) == taproot_script(own)
     data = taproot_psbt(own)
     status, answer = await fabric.use(record, "sign", psbt_body(data))
     assert status == 200, answer
-    psbt = PSBT.parse(b64url_decode(answer["signature"]["psbt"]))
-    witness = psbt.inputs[0].final_scriptwitness
-    signature = witness.items[0] if witness else psbt.inputs[0].unknown[b"\x13"]
-    sighash = psbt.tx.sighash_taproot(0, script_pubkeys=[taproot_script(own)], values=[90_000], sighash=SIGHASH.DEFAULT)
-    assert ec.PublicKey.from_xonly(own).schnorr_verify(ec.SchnorrSig.parse(signature), sighash)
+    psbt = Psbt.parse(b64url_decode(answer["signature"]["psbt"]))
+    sighash = psbt.sighash(0, [(taproot_script(own), 90_000)], DEFAULT)
+    assert is_schnorr(own, psbt.inputs[0][b"\x13"], sighash)
 
 
 async def test_a_segwit_payment(fabric: Fabric, policy: str) -> None:
     """ECDSA keys of usage bitcoin spend P2WPKH outputs."""
     record = await key(fabric, policy, "secp256k1-ecdsa", "bitcoin")
-    public = ec.PublicKey.parse(bytes.fromhex(record["public_key"]))
-    own = script.p2wpkh(public)
-    assert own.address() == record["addresses"]["bitcoin"]
+    public = bytes.fromhex(record["public_key"])
+    own = segwit_script(public)
+    assert segwit_address(public) == record["addresses"]["bitcoin"]
     psbt = built([(own, 90_000)], [(PAYEE, 60_000), (own, 29_000)])
     status, answer = await fabric.use(record, "sign", psbt_body(psbt.serialize()))
     assert status == 200, answer
-    signed = PSBT.parse(b64url_decode(answer["signature"]["psbt"]))
-    der = signed.inputs[0].partial_sigs[public]
-    assert public.verify(ec.Signature.parse(der[:-1]), psbt.sighash(0))
+    der = Psbt.parse(b64url_decode(answer["signature"]["psbt"])).inputs[0][b"\x02" + public]
+    assert is_ecdsa(public, der[:-1], psbt.sighash(0))
 
 
-@pytest.mark.parametrize("changes", [{"pays": 80_000}, {"payee": script.p2wpkh(ec.PrivateKey(bytes(31) + b"\x07"))}])
+@pytest.mark.parametrize("changes", [{"pays": 80_000}, {"payee": Key(bytes(31) + b"\x07").p2wpkh}])
 async def test_payments_outside_the_rule_are_denied(fabric: Fabric, policy: str, changes: dict[str, Any]) -> None:
     """Too much, or to somebody else."""
     record = await key(fabric, policy, "secp256k1-schnorr", "bitcoin")

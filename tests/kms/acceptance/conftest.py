@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.enclave.payload.psbts import PAYEE
+from tests.enclave.payload.psbts import PAYEE_ADDRESS
 from tests.kms.acceptance.api import Agent
 from tests.kms.cluster_fixture import RunningCluster, cluster
 
@@ -43,7 +43,7 @@ def rules(agent: str) -> list[dict[str, Any]]:
         allow | {"name": "tokens", "kinds": ["jws"],
                  "jws": {"types": ["at+jwt"], "claims": {"iss": ["robot"]}, "lifetime_s_max": 600}},
         allow | {"name": "coins", "kinds": ["bitcoin_psbt"],
-                 "bitcoin": {"recipients": [PAYEE.address()], "value_max": "100000", "fee_max": "3000"}},
+                 "bitcoin": {"recipients": [PAYEE_ADDRESS], "value_max": "100000", "fee_max": "3000"}},
         allow | {"name": "blind", "kinds": ["digest"], "digest": "allow"},
         allow | {"name": "words", "kinds": ["message", "eip191"]},
         allow | {"name": "reading", "kinds": ["decrypt"], "plaintext_to_gateway": "allow"},

@@ -7,13 +7,19 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from embit import ec
-from embit import script as embit_script
-from embit.psbt import PSBT
-from embit.transaction import SIGHASH
 
 from kms.dev.demo_steps import schnorr
-from tests.enclave.payload.psbts import PAYEE, built, taproot_psbt, taproot_script
+from tests.enclave.payload.psbts import (
+    PAYEE,
+    Psbt,
+    built,
+    is_ecdsa,
+    segwit_address,
+    segwit_script,
+    serialized,
+    taproot_psbt,
+    taproot_script,
+)
 from tests.kms.acceptance.api import Agent, RefusedError, b64, unb64
 from tests.kms.acceptance.taproot import ALL, DEFAULT, Input, Output, Spend, output_key, pay_to, read
 
@@ -116,17 +122,14 @@ def test_a_key_path_spend(agent: Agent, keys: dict[str, str], path: str | None) 
 
 @pytest.mark.cluster
 def test_a_taproot_psbt(agent: Agent, keys: dict[str, str]) -> None:
-    """The nodes compute the sighash from the PSBT: embit and plain integers compute the same and accept the witness."""
+    """The nodes compute the sighash from the PSBT: buidl and plain integers compute the same and accept the witness."""
     key = schnorr.key_of(agent.get(keys["bitcoin"])["addresses"]["bitcoin"])
     data = taproot_psbt(key)
-    signed = PSBT.parse(unb64(agent.sign(keys["bitcoin"], "bitcoin_psbt", psbt=b64(data), input=0)["psbt"]))
-    witness = signed.inputs[0].final_scriptwitness
-    signature = witness.items[0] if witness else signed.inputs[0].unknown[b"\x13"]
-    spend = read(PSBT.parse(data).tx.serialize(), [Output(amount=90_000, script=pay_to(key))])
+    signed = Psbt.parse(unb64(agent.sign(keys["bitcoin"], "bitcoin_psbt", psbt=b64(data), input=0)["psbt"]))
+    signature = signed.inputs[0][b"\x13"]
+    spend = read(serialized(signed.tx), [Output(amount=90_000, script=pay_to(key))])
     assert schnorr.verify(key, signature, spend.sighash(0))
-    script = taproot_script(key)
-    sighash = signed.tx.sighash_taproot(0, script_pubkeys=[script], values=[90_000], sighash=SIGHASH.DEFAULT)
-    assert sighash == spend.sighash(0)
+    assert signed.sighash(0, [(taproot_script(key), 90_000)], DEFAULT) == spend.sighash(0)
     with pytest.raises(RefusedError) as caught:
         agent.sign(
             keys["bitcoin"], "bitcoin_psbt", psbt=b64(taproot_psbt(key, payee=taproot_script(key[::-1]))), input=0
@@ -136,15 +139,15 @@ def test_a_taproot_psbt(agent: Agent, keys: dict[str, str]) -> None:
 
 @pytest.mark.cluster
 def test_a_segwit_psbt(agent: Agent, keys: dict[str, str]) -> None:
-    """Version 0: threshold ECDSA under the key's P2WPKH address, verified by embit over the hash it computes."""
+    """Version 0: threshold ECDSA under the key's P2WPKH address, verified by buidl over the hash it computes."""
     record = agent.get(keys["segwit"])
-    public = ec.PublicKey.parse(bytes.fromhex(record["public_key"]))
-    own = embit_script.p2wpkh(public)
-    assert own.address() == record["addresses"]["bitcoin"]
+    public = bytes.fromhex(record["public_key"])
+    own = segwit_script(public)
+    assert segwit_address(public) == record["addresses"]["bitcoin"]
     psbt = built([(own, 90_000)], [(PAYEE, 60_000), (own, 29_000)])
     members = {"psbt": b64(psbt.serialize()), "input": 0}
-    signed = PSBT.parse(unb64(agent.sign(keys["segwit"], "bitcoin_psbt", **members)["psbt"]))
-    assert public.verify(ec.Signature.parse(signed.inputs[0].partial_sigs[public][:-1]), psbt.sighash(0))
+    signed = Psbt.parse(unb64(agent.sign(keys["segwit"], "bitcoin_psbt", **members)["psbt"]))
+    assert is_ecdsa(public, signed.inputs[0][b"\x02" + public][:-1], psbt.sighash(0))
 
 
 @pytest.mark.cluster
@@ -163,9 +166,9 @@ def test_a_sighash_is_no_text(agent: Agent, keys: dict[str, str]) -> None:
 @pytest.mark.cluster
 def test_an_inner_hash_is_no_text(agent: Agent, keys: dict[str, str]) -> None:
     """Bitcoin hashes twice: the first hash of a transaction as `message` is not completed to its sighash."""
-    public = ec.PublicKey.parse(bytes.fromhex(agent.get(keys["segwit"])["public_key"]))
+    public = bytes.fromhex(agent.get(keys["segwit"])["public_key"])
     inner = hashlib.sha256(b"the preimage of a sighash").digest()
     signed = agent.sign(keys["segwit"], "message", message=b64(inner))
-    signature = ec.Signature.parse(unb64(signed["der"]))
-    assert not public.verify(signature, hashlib.sha256(inner).digest())
-    assert public.verify(signature, schnorr.tagged("Holdfast/message", inner))
+    signature = unb64(signed["der"])
+    assert not is_ecdsa(public, signature, hashlib.sha256(inner).digest())
+    assert is_ecdsa(public, signature, schnorr.tagged("Holdfast/message", inner))
