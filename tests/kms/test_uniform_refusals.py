@@ -44,6 +44,9 @@ MARGIN_NS = 2_000
 """Differences of medians below this are let pass, in nanoseconds: a lookup in a longer table of agents costs 300, and
 one HTTP exchange on an idle loopback varies by 100 000."""
 
+OPENING_MARGIN_NS = 200
+"""The same for opening a ciphertext, which takes 15 000: other objects lie in other cache lines."""
+
 SAMPLES = 500
 """Timed calls of one round, both classes together."""
 
@@ -95,7 +98,7 @@ async def test_hidden_keys_answer_like_missing_ones(fabric: Fabric, hidden: dict
             body=body,
             headers={"X-Request-Id": "same-for-all"},
         )
-        shown = {name: value for name, value in headers.items() if name not in ("Date", "Content-Length")}
+        shown = {name: value for name, value in headers.items() if name not in ("Date", "Content-Length", "RateLimit")}
         answers.add((status, content, tuple(sorted(shown.items()))))
     assert len(answers) == 1, answers
     status, content, _ = answers.pop()
@@ -215,10 +218,10 @@ async def _timed(contexts: list[Context], find: Callable[[Context], Awaitable[ob
     return t_beyond_margin(classes[20:], times[20:])
 
 
-def t_beyond_margin(classes: list[int], times: list[int]) -> float:
+def t_beyond_margin(classes: list[int], times: list[int], margin_ns: int = MARGIN_NS) -> float:
     """The largest |t|, or 0 if the medians lie closer than any network shows."""
     one, other = (statistics.median(t for c, t in zip(classes, times, strict=True) if c == side) for side in (0, 1))
-    return largest_t(classes, times) if abs(one - other) > MARGIN_NS else 0.0
+    return largest_t(classes, times) if abs(one - other) > margin_ns else 0.0
 
 
 # --- ciphertexts ---------------------------------------------------------------------------------------------------
@@ -290,20 +293,20 @@ def _asked(fabric: Fabric) -> Iterator[list[tuple[str, str]]]:
     undo = []
     for slot, node in fabric.nodes.items():
 
-        def handle(
-            connection: int, verb: str, request: Message, now: int, slot: str = slot, inner: Any = node.handle
+        def begin(
+            connection: int, verb: str, request: Message, now: int, slot: str = slot, inner: Any = node.begin
         ) -> Message:
             if verb in ("partial", "open"):
                 calls.append((verb, slot))
             return inner(connection, verb, request, now)  # type: ignore[no-any-return]
 
-        node.handle = handle  # type: ignore[method-assign]
+        node.begin = begin  # type: ignore[method-assign]
         undo.append(node)
     try:
         yield calls
     finally:
         for node in undo:
-            del node.handle
+            del node.begin
 
 
 IDS = (1, 3)
@@ -367,11 +370,14 @@ async def test_opening_takes_the_same_time_whatever_is_wrong() -> None:
     tags = [bytes([1]) + bytes(1023), bytes(1023) + bytes([1])]
     zero = bytes(1024)
     for other in ("wrong context", "wrong ciphertext"):
-        assert _median_t(lambda side, other=other: fails(side, ("wrong tag", other))) <= THRESHOLD_T
+        assert (
+            _median_t(lambda side, other=other: fails(side, ("wrong tag", other)), margin_ns=OPENING_MARGIN_NS)
+            <= THRESHOLD_T
+        )
     assert _median_t(lambda side: tags[side] == zero) > THRESHOLD_T, "the machine is too noisy: the run is void"
 
 
-def _median_t(call: Callable[[int], object], samples: int = 4000) -> float:
+def _median_t(call: Callable[[int], object], samples: int = 4000, margin_ns: int = 0) -> float:
     clock, rounds = time.perf_counter_ns, []
     for _ in range(ROUNDS):
         classes = [random.getrandbits(1) for _ in range(samples)]
@@ -383,5 +389,5 @@ def _median_t(call: Callable[[int], object], samples: int = 4000) -> float:
             call(side)
             times.append(clock() - start)
         gc.enable()
-        rounds.append(largest_t(classes[200:], times[200:]))
+        rounds.append(t_beyond_margin(classes[200:], times[200:], margin_ns))
     return statistics.median(rounds)
