@@ -24,7 +24,8 @@ from tests.kms.fabric import Fabric
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-READY_S = 30.0
+READY_S = 90.0
+"""Longest wait for every node to show itself anew, on a loaded machine."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
