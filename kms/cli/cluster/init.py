@@ -27,9 +27,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
               help="An operator; KEY is base64url Ed25519 or a key file.")  # fmt: skip
 @click.option("--registry", type=_FILE, required=True, help="JSON: members, threshold, freshness_key of the registry.")
 @click.option("--collateral", type=_FILE, multiple=True, help="What the machines' evidence is verified with.")
-@click.option(
-    "--quorum", type=click.IntRange(1), help="Signatures that change the roster."
-)
+@click.option("--quorum", type=click.IntRange(1), help="Signatures that change the roster.")
 @click.option("--development", is_flag=True, help="A cluster for development: simulated machines, loopback.")
 @click.option("--simulated-root", type=_FILE, multiple=True, help="Root certificates of simulated machines.")
 @click.option("--edit", "patch", type=_FILE, help="JSON merge patch (RFC 7396): any further member of the roster.")
