@@ -47,6 +47,12 @@ def forms(secret: bytes) -> Iterator[bytes]:
         yield base64.urlsafe_b64encode(whole)
 
 
+def _is_telling(secret: bytes) -> bool:
+    """Whether finding it says anything: not for what is short, regular, or a test's `bytes(range(n))`."""
+    counted = secret.strip(b"\0") in bytes(range(256))
+    return len(secret) >= 16 and len(set(secret)) >= DISTINCT_MIN and not counted
+
+
 def _digits(value: int) -> bytes:
     """What CPython's int holds: 30-bit digits in 32-bit words, lowest first."""
     found = bytearray()
@@ -60,7 +66,7 @@ class Scanner:
     """Looks for all forms of all secrets; those too short or too regular to be told from chance are left out."""
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
-        self.secrets = {secret for secret in secrets if len(secret) >= 16 and len(set(secret)) >= DISTINCT_MIN}
+        self.secrets = {secret for secret in secrets if _is_telling(secret)}
         self._forms: dict[int, set[bytes]] = {}
         for secret in self.secrets:
             for form in forms(secret):
