@@ -207,7 +207,8 @@ class Cluster:
         """Hand in a document signed by the operator."""
         envelope = Envelope.parse(sign_document(document, self.operator))
         body = canonical_json({"document": envelope.to_json()})
-        token = self.token("documents.put", document.subject, body, operator=True)
+        resource = "*" if document.kind == "freeze" else document.subject
+        token = self.token("documents.put", resource, body, operator=True)
         return gateway.send(method, path, token=token, body=body)
 
     def create_key(self, name: str, **changes: Any) -> None:

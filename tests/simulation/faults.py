@@ -73,7 +73,7 @@ class Trouble:
             "twin": self._twin,
             "ceremony": self._ceremony,
         }
-        self._epochs = dict.fromkeys(self.cluster.keys, 1)
+        self._healed = False
 
     # --- phases ----------------------------------------------------------------------------------------
 
@@ -94,6 +94,7 @@ class Trouble:
     def heal(self) -> None:
         """Everything that can end, ends."""
         self.observer.event("everything heals")
+        self._healed = True
         self.cluster.network.weather = Weather()
         self.cluster.network.on_call = None
         self._mend()
@@ -113,7 +114,11 @@ class Trouble:
             gateway.start()
 
     def _at(self, delay: float, action: Callable[[], Any]) -> None:
-        self.loop.inject(None, delay, action)
+        self.loop.inject(None, delay, self._unless_healed, action)
+
+    def _unless_healed(self, action: Callable[[], Any]) -> None:
+        if not self._healed:
+            action()
 
     def _event(self, text: str) -> None:
         self.counters[text.split(":")[0]] += 1

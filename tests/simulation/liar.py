@@ -74,7 +74,7 @@ def wrong_counters(facts: Facts, rng: random.Random, note: Note) -> Fault:
         note("lie: witnessed counters")
         changed = encode(msgspec.structs.replace(body, seen=seen))
         signed = msgspec.structs.replace(
-            reply.heartbeat, body=changed, signature=state.identity.sign(heartbeat_bytes(changed))
+            reply.heartbeat, body=changed, signature=state.identity.sign(heartbeat_bytes(body.cluster, changed))
         )
         return msgspec.structs.replace(reply, heartbeat=signed)  # type: ignore[no-any-return]
 
@@ -97,7 +97,7 @@ def equivocation(facts: Facts, rng: random.Random, note: Note) -> Fault:
         note("lie: equivocation")
         changed = encode(msgspec.structs.replace(body, log_root=_flip(body.log_root, rng.randrange(32))))
         signed = msgspec.structs.replace(
-            reply.heartbeat, body=changed, signature=state.identity.sign(heartbeat_bytes(changed))
+            reply.heartbeat, body=changed, signature=state.identity.sign(heartbeat_bytes(body.cluster, changed))
         )
         return msgspec.structs.replace(reply, heartbeat=signed)  # type: ignore[no-any-return]
 

@@ -121,8 +121,8 @@ class Wire:
         if self in self.network.wires:
             self.network.wires.remove(self)
         if notice:
-            for end in (self.client, self.server):
-                self.network.loop.inject(end.machine, self.network.latency(), end.lost)
+            self.client.hear_of_end()
+            self.server.hear_of_end()
 
 
 class End:
@@ -146,6 +146,7 @@ class End:
         self._reader = FrameReader()
         self._arrives = 0.0
         self._is_closing = False
+        self._knows = False
 
     # --- what asyncio protocols ask of a transport -----------------------------------------------------
 
@@ -172,6 +173,13 @@ class End:
         """End the connection."""
         self._is_closing = True
         self.wire.close()
+        self.hear_of_end()
+
+    def hear_of_end(self) -> None:
+        """Have the protocol told, once."""
+        if not self._knows:
+            self._knows = True
+            self.wire.network.loop.inject(self.machine, self.wire.network.latency(), self.lost)
 
     def is_closing(self) -> bool:
         """Whether no more is sent."""
@@ -236,10 +244,9 @@ class End:
 
     def lost(self) -> None:
         """The connection is gone."""
-        if not self._is_closing or self.wire is not None:
-            self._is_closing = True
-            protocol, self.protocol = self.protocol, _NOBODY
-            protocol.connection_lost(None)
+        self._is_closing = True
+        protocol, self.protocol = self.protocol, _NOBODY
+        protocol.connection_lost(None)
 
 
 class _Nobody(asyncio.Protocol):

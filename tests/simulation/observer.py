@@ -63,6 +63,8 @@ class Observer:
         """(boot identity, peer) whose evidence was taken there."""
         self.frozen: dict[tuple[str, str], tuple[int, str]] = {}
         """(slot, key) -> newest freeze the slot acknowledged: sequence, state."""
+        self.thawed: dict[tuple[str, str], int] = {}
+        """(slot, key) -> newest thaw the slot may have sealed, whether its answer left or not."""
         self.logged: list[str] = []
         """What nodes and gateways wrote to their logs and error answers."""
         self.verbose = False
@@ -129,15 +131,17 @@ class Observer:
                 if at is not None and signed.slot not in refused:
                     name = (left.identity, signed.slot)
                     self.heard[name] = max(self.heard.get(name, 0.0), at)
+        elif left.verb == "control":
+            read = _freeze_of(left)
+            if read is not None and read[2] == "thawed":
+                self.thawed[read[0]] = max(read[1], self.thawed.get(read[0], 0))
         elif left.verb == "present" and left.reply.result == "trusted":
             self.trusted.add((left.identity, left.request.identity.slot))
 
     def _note_freeze(self, left: Left) -> None:
-        value = Envelope.parse(left.request.document).value()
-        if value.get("type") == FREEZE_TYPE and value.get("scope") == "key":
-            name = (left.slot, str(value.get("id") or value.get("target")))
-            if int(value["sequence"]) > self.frozen.get(name, (0, ""))[0]:
-                self.frozen[name] = (int(value["sequence"]), str(value["state"]))
+        read = _freeze_of(left)
+        if read is not None and read[1] > self.frozen.get(read[0], (0, ""))[0]:
+            self.frozen[read[0]] = read[1:]
 
     def booted(self, node: SimNode) -> None:
         """A node runs."""
@@ -163,3 +167,11 @@ class Observer:
 
 def _digest(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
+
+
+def _freeze_of(left: Left) -> tuple[tuple[str, str], int, str] | None:
+    """(slot, key), sequence and state, if the document is a freeze of a key."""
+    value = Envelope.parse(left.request.document).value()
+    if value.get("type") != FREEZE_TYPE or value.get("scope") != "key":
+        return None
+    return (left.slot, str(value["id"])), int(value["sequence"]), str(value["state"])

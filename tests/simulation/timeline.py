@@ -22,6 +22,8 @@ from tests.simulation.workload import Book
 HEAL_S = 45.0
 """Virtual seconds within which a healed cluster has to work again: leases, retries and back-off add up to 25."""
 
+PROBE_NONCE = 1_000_000
+
 
 @dataclass(slots=True, kw_only=True)
 class Result:
@@ -86,9 +88,10 @@ def _quiet(facts: Facts, trouble: Trouble) -> None:
     """L1: with a quorum healthy and the network quiet, every admitted request finishes.  L2: crashes have healed."""
     loop, book, cluster = facts.cluster.loop, facts.book, facts.cluster
     end = loop.time() + HEAL_S
-    pending = ["frost", "evm"]
+    pending, nonce = ["frost", "evm"], PROBE_NONCE
     while pending and loop.time() < end:
-        request = book.message(pending[0]) if pending[0] != "evm" else book.transaction(1_000_000)
+        nonce += 1  # a transaction that failed may have used its nonce up at some nodes
+        request = book.message(pending[0]) if pending[0] != "evm" else book.transaction(nonce)
         task = loop.spawn(None, book.carry_out(request, cluster.gateway, tries=1))
         loop.run_until(task)
         if request.succeeded:

@@ -1,7 +1,8 @@
 """I3: no node acts below the counter its peers have witnessed.
 
-The truth is what q of the peers hold of this slot at the moment of the act; an honest majority of them is not needed
-for the check, because the simulation sees them all and leaves liars out.
+The truth is what q of the peers hold of this slot at the moment of the act, liars left out.  A newer boot of the slot,
+which a second copy of its disk can make at any time, ends the older one's right to act within one lease, not at once
+(specs/heartbeats.md section 4); that boot itself waits as long.
 """
 
 from __future__ import annotations
@@ -11,20 +12,23 @@ from tests.simulation.invariants.uses import is_use
 from tests.simulation.node_host import SimNode
 from tests.simulation.observer import Left
 
+LEASE_S = 10.0
 ACTS = ("ceremony-start", "ceremony-round", "ceremony-commit")
 
 
 def watch(facts: Facts) -> None:
     """Compare at every act."""
-    highest: dict[str, int] = {}
+    witnessed: dict[tuple[str, int], tuple[int, float]] = {}
 
     def answering(node: SimNode, item: Left) -> None:
-        _note(facts, highest)
+        _note(facts, witnessed)
         if not (is_use(item) or item.verb in ACTS) or item.slot in facts.liars:
             return
-        witnessed = highest.get(item.slot, 0)
-        if node.witness.counter < witnessed:
-            facts.violation("I3", f"{item.slot}#{item.boot} acts at {node.witness.counter}, {witnessed} was witnessed")
+        for (slot, boot), (counter, since) in witnessed.items():
+            if slot != item.slot or counter <= node.witness.counter:
+                continue
+            if boot <= item.boot or item.at - since > LEASE_S:
+                facts.violation("I3", f"{slot}#{item.boot} acts at {node.witness.counter}, {counter} was witnessed")
 
     facts.cluster.observer.on_answer.append(answering)
 
@@ -33,15 +37,17 @@ def finish(facts: Facts) -> None:
     """Everything was checked as it happened."""
 
 
-def _note(facts: Facts, highest: dict[str, int]) -> None:
-    """The q-th largest counter that peers hold of each slot."""
+def _note(facts: Facts, witnessed: dict[tuple[str, int], tuple[int, float]]) -> None:
+    """Of each slot and boot the largest counter that q peers hold, and since when."""
     q = facts.cluster.roster.witness_terms.q
-    held: dict[str, list[int]] = {}
+    held: dict[str, list[tuple[int, int]]] = {}
     for host in facts.cluster.nodes.values():
         if host.state is None or host.slot in facts.liars:
             continue
         for slot, kept in host.state.heartbeats.peers.kept().items():
-            held.setdefault(slot, []).append(kept.counter)
-    for slot, counters in held.items():
-        if len(counters) >= q:
-            highest[slot] = max(highest.get(slot, 0), sorted(counters, reverse=True)[q - 1])
+            held.setdefault(slot, []).append((kept.counter, kept.boot_counter))
+    for slot, statements in held.items():
+        if len(statements) >= q:
+            counter, boot = sorted(statements, reverse=True)[q - 1]
+            if counter > witnessed.get((slot, boot), (0, 0.0))[0]:
+                witnessed[slot, boot] = (counter, facts.cluster.loop.time())

@@ -29,8 +29,10 @@ def watch(facts: Facts) -> None:
             held = node.keys._keys.get(f"{key}/{version}") if slot == node.slot else None
             if slot == node.slot and (held is None or held.certificate.epoch < epoch):
                 facts.violation("I5", f"{slot} acknowledged {key} at epoch {epoch} and lost it in a crash")
-        for (slot, key), (_, state) in observer.frozen.items():
-            if slot == node.slot and state == "frozen" and not node.directory.is_frozen(Scope.KEY, key):
+        for (slot, key), (sequence, state) in observer.frozen.items():
+            if slot != node.slot or state != "frozen" or observer.thawed.get((slot, key), 0) > sequence:
+                continue
+            if not node.directory.is_frozen(Scope.KEY, key):
                 facts.violation("I5", f"{slot} acknowledged a freeze of {key} and lost it in a crash")
 
     observer.on_left.append(left)

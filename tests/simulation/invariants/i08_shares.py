@@ -6,10 +6,8 @@ databases or on a node's disk; and T - 1 shares do not interpolate to what T sha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from tests.simulation.facts import Facts
-from tests.simulation.invariants.secrets import ORDERS, sealed_roots, shares
+from tests.simulation.invariants.secrets import at_zero, encoding_of, sealed_roots, shares
 
 
 def watch(_facts: Facts) -> None:
@@ -31,23 +29,10 @@ def finish(facts: Facts) -> None:
     for (name, epoch, needed), group in every.items():
         if len(group) < needed:
             continue
-        spec = next((record["spec"] for record in facts.cluster.keys.values() if name.startswith(record["key"])), "")
-        order, encoding = ORDERS["secp256k1" if spec.startswith("secp256k1") else "ed25519"]
+        order, encoding = encoding_of(facts, name)
         ids = sorted(group)
-        whole = _at_zero({i: group[i] for i in ids[:needed]}, order, encoding)
-        if _at_zero({i: group[i] for i in ids[: needed - 1]}, order, encoding) == whole:
+        whole = at_zero({i: group[i] for i in ids[:needed]}, order, encoding)
+        if at_zero({i: group[i] for i in ids[: needed - 1]}, order, encoding) == whole:
             facts.violation("I8", f"{needed - 1} shares of {name} reveal what {needed} should")
-        if len(ids) > needed and _at_zero({i: group[i] for i in ids[-needed:]}, order, encoding) != whole:
+        if len(ids) > needed and at_zero({i: group[i] for i in ids[-needed:]}, order, encoding) != whole:
             facts.violation("I8", f"shares of {name} at epoch {epoch} lie on no polynomial of degree {needed - 1}")
-
-
-def _at_zero(group: Mapping[int, bytes], order: int, encoding: str) -> int:
-    """Lagrange interpolation at 0, written down once more so that no code is shared with what is checked."""
-    total = 0
-    for i, share in group.items():
-        weight = 1
-        for j in group:
-            if j != i:
-                weight = weight * j * pow(j - i, -1, order) % order
-        total += weight * int.from_bytes(share, "little" if encoding == "little" else "big")
-    return total % order

@@ -21,7 +21,8 @@ def watch(facts: Facts) -> None:
 
 def finish(facts: Facts) -> None:
     """What the gateway wrote down, and the proofs nodes hold."""
-    for host in facts.cluster.gateways:
+    # A gateway whose calls are changed on its own wires is the malicious one, and its audit log proves nothing.
+    for host in facts.cluster.gateways if not facts.has_malicious_relay else ():
         for entry in host.entries():
             _check(facts, entry.get("culprits", ()), "the audit log")
     for node in facts.states:
