@@ -93,6 +93,8 @@ class Gateway:
         self.evidence_limiter = RateLimiter(per_second=10, burst=20)
         self.receipt_limiter = RateLimiter(per_second=10, burst=50)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ungiven: set[str] = set()
+        """Nodes that refused collateral or registry: one whose clock is put right takes them later."""
 
     @property
     def roster(self) -> Roster:
@@ -140,6 +142,7 @@ class Gateway:
         self.logs.start()
         self._tasks.add(self.events.start())
         self._tasks.add(keep_running("sources", self._poll_sources))
+        self._tasks.add(keep_running("sources-again", self._give_again))
         self._tasks.add(keep_running("verdicts", self._poll_verdicts))
         self._tasks.add(keep_running("catch-up", self._poll_holdings))
         self._tasks.add(keep_running("ceremonies", self._resume_ceremonies))
@@ -195,15 +198,18 @@ class Gateway:
             logger().warning("roster-refused", slot=link.slot, code=error.code)
 
     async def _give(self, link: NodeLink) -> None:
+        self._ungiven.discard(link.slot)
         try:
             if self.collateral.contents:
                 await push_collateral(link, self.collateral.contents)
         except KmsError as error:
+            self._ungiven.add(link.slot)
             logger().warning("collateral-refused", slot=link.slot, code=error.code)
         try:
             for snapshot in self.registry.contents:
                 await push_registry(link, snapshot)
         except KmsError as error:
+            self._ungiven.add(link.slot)
             logger().warning("registry-refused", slot=link.slot, code=error.code)
 
     async def _catch_up(self, link: NodeLink) -> None:
@@ -222,6 +228,11 @@ class Gateway:
                 await asyncio.gather(*(self._give(link) for link in links))
                 await self.fleet.refresh_verdicts([link.slot for link in links])
                 logger().info("sources-pushed", count=len(links))
+
+    async def _give_again(self) -> None:
+        while True:
+            await asyncio.sleep(RESUME_S)
+            await asyncio.gather(*(self._give(link) for link in self.fleet.connected if link.slot in self._ungiven))
 
     async def _note_sources(self) -> None:
         """Receipts need what nodes judged evidence by."""
