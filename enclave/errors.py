@@ -72,6 +72,12 @@ class StorageError(EnclaveError):
     code = "storage.failed"
 
 
+class BackupError(EnclaveError):
+    """A bundle, a mnemonic or an order to restore is not what it has to be; whatever it was, nothing was changed."""
+
+    code = "backup.malformed"
+
+
 class SecretLeakError(EnclaveError):
     """Code tried to copy, compare or print a secret: a defect of ours, never caused by input."""
 

@@ -269,6 +269,11 @@ class KeyTable:
         self._older[name] = (held, now + GRACE_S)
 
 
+def stored_body(value: bytes) -> bytes:
+    """The certificate body in a sealed key record; raises StorageError (`storage.form`)."""
+    return _decode(_StoredKey, value).body
+
+
 def certify(identity: BootIdentity, body: bytes) -> CertificateSignature:
     """This boot's signature over a certificate body."""
     return CertificateSignature(

@@ -13,6 +13,7 @@ from typing import Any
 
 from attestation.verifier import Verifier
 from enclave.approvals.book import ApprovalBook
+from enclave.backup.exporting import Exports
 from enclave.boots import BootBook, boot_proof
 from enclave.ceremonies import Ceremonies
 from enclave.ceremonies.steps import Work, completed
@@ -25,6 +26,7 @@ from enclave.group.secp256k1 import POINT_BYTES
 from enclave.handlers import (
     approvals,
     attestation,
+    backup,
     budgets,
     ceremony,
     decrypt,
@@ -128,6 +130,13 @@ HANDLERS: dict[str, Handler] = {
     "import-pending": imports.pending,
     "import-standing": imports.standing,
     "export": exports.export,
+    "backup-export": backup.export,
+    "restore-begin": backup.refuse,
+    "restore-piece": backup.refuse,
+    "restore-mnemonic": backup.refuse,
+    "restore-standing": backup.refuse,
+    "restore-documents": backup.refuse,
+    "restore-end": backup.refuse,
     "log-entries": receipts.entries,
     "log-checkpoint": receipts.checkpoint,
 }
@@ -218,6 +227,7 @@ class NodeState:
         self.limits = NodeLimits(store, slots=len(roster.slots))
         self.ceremonies.pending.recover(lambda table: adopt(self.limits, [table]))
         self.quotes = QuoteBudget()
+        self.backups = Exports()
         self.release_nonces = ReleaseNonces()
         self._pools: dict[int, NoncePool[frost.NoncePair]] = {}
         self._schnorr_pools: dict[int, NoncePool[bip340.NoncePair]] = {}

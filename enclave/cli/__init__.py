@@ -7,6 +7,7 @@ import click
 from attestation import __version__
 from enclave.cli.check import check
 from enclave.cli.enrol import enrol
+from enclave.cli.restore import restore
 from enclave.cli.serve import serve
 
 
@@ -27,3 +28,4 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(enrol)
 main.add_command(check)
+main.add_command(restore)

@@ -82,8 +82,8 @@ class CeremonyKey:
         return self._mlkem.private_bytes_raw() + self._x25519.private_bytes_raw()
 
     @classmethod
-    def from_revealed(cls, seeds: bytes) -> CeremonyKey:
-        """The key pair of a complaint; raises CallerError (`complaint.malformed`)."""
+    def from_revealed(cls, seeds: bytes | memoryview) -> CeremonyKey:
+        """The key pair of a complaint or of seeds in the arena; raises CallerError (`complaint.malformed`)."""
         if len(seeds) != 96:
             raise CallerError("a complaint reveals 96 bytes of seeds", code="complaint.malformed")
         key = cls.__new__(cls)

@@ -25,6 +25,16 @@ from enclave.wire.attestation import (
     Status,
     VerdictsReply,
 )
+from enclave.wire.backup import (
+    BackupPiece,
+    BackupRequest,
+    DocumentsReply,
+    DocumentsRequest,
+    RestoreBegin,
+    RestoreMnemonic,
+    RestorePiece,
+    RestoreStanding,
+)
 from enclave.wire.budgets import BudgetsReply, BudgetsRequest
 from enclave.wire.ceremonies import (
     CeremonyCommitted,
@@ -136,6 +146,13 @@ VERBS: dict[str, tuple[type[Message], type[Message]]] = {
     "import-pending": (Empty, ImportsPending),
     "import-standing": (ImportQuery, ImportAccepted),
     "export": (ExportRequest, ExportedShare),
+    "backup-export": (BackupRequest, BackupPiece),
+    "restore-begin": (RestoreBegin, RestoreStanding),
+    "restore-piece": (RestorePiece, RestoreStanding),
+    "restore-mnemonic": (RestoreMnemonic, RestoreStanding),
+    "restore-standing": (Empty, RestoreStanding),
+    "restore-documents": (DocumentsRequest, DocumentsReply),
+    "restore-end": (Empty, RestoreStanding),
     "log-entries": (LogEntriesRequest, LogEntriesReply),
     "log-checkpoint": (LogCheckpointRequest, LogCheckpointReply),
 }

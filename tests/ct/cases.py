@@ -15,6 +15,7 @@ from enclave.threshold import bip340, ceremony_kem, dkg, dleq, frost, hpke, nonc
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
 from tests.ct.import_cases import import_cases
+from tests.ct.backup_cases import backup_cases
 from tests.ct.node_cases import node_cases, row_channels
 from tests.ct.opening_cases import opening_cases
 from tests.ct.p256_cases import p256_cases
@@ -61,6 +62,7 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     yield from p256_cases()
     yield from import_cases()
     yield from node_cases()
+    yield from backup_cases()
     # Last: from here on the context's blinding values count as secret in everything it computes.
     yield "secp256k1.randomize", lambda: Prepared(call=SECP256K1.randomize)
 
