@@ -1,7 +1,8 @@
 """May this request use this key?  The question every use of a share passes, in one order (specs/node.md section 4).
 
 0. this node may work at all (enclave.working);
-1. the token verifies over the exact body, for this act, and was issued after this boot;
+1. the token verifies over the exact body, for this act, and was issued after this boot; of a batch, the item asked
+   for is taken from that body, and everything below is about the item alone (enclave.batches);
 2. its issuer is an active agent, not frozen, whose credential still counts, or an operator (whom only a rule
    that names it lets through step 4);
 3. the key it names is held here, enabled, not frozen, and the token is younger than the key;
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from enclave import freezing
 from enclave.approvals.counting import check_grant
+from enclave.batches import unwrapped
 from enclave.errors import CallerError, RefusedError, TokenError
 from enclave.keys import HeldKey
 from enclave.policy import ApprovalTerms, Decision, Request, evaluate
@@ -46,6 +48,8 @@ class Authorised:
 
     token: Token
     key: HeldKey
+    body: bytes
+    """What the token authorises for this use: the body, or the item's own body out of a batch."""
     grant: Grant | None = None
     """Where the token works beyond its life because people approved: its `expires_at` is then the grant's end."""
     judged: Judged | None = None
@@ -63,18 +67,20 @@ class Judged:
     """What the rule wanted of people, and had."""
 
 
-def authorise_use(node: NodeState, token: str, body: bytes, act: Act | None, now: int) -> Authorised:
+def authorise_use(
+    node: NodeState, token: str, body: bytes, act: Act | None, now: int, *, item: int | None = None
+) -> Authorised:
     """Steps 1 to 3; any act where `act` is None.  A granted token (specs/approvals.md) is verified as of its time.
 
-    Raises TokenError, RefusedError (`agent.revoked`, `credential.revoked`, `key.disabled`, `frozen.*`), CallerError
-    (`key.unknown`).
+    With `item` the token is a batch's and the use that item's.  Raises TokenError, RefusedError (`agent.revoked`,
+    `credential.revoked`, `key.disabled`, `frozen.*`), CallerError (`key.unknown`, `batch.*`).
     """
 
     # 0
     check_working(node, now)
     node.receipts.check_room()
     # 1
-    grant = node.approvals.granted(node.serving, token, now)
+    grant = node.approvals.granted(node.serving, token, now) if item is None else None
     verified = verify_token(
         token,
         body=body,
@@ -82,12 +88,16 @@ def authorise_use(node: NodeState, token: str, body: bytes, act: Act | None, now
         now=now if grant is None else grant.received_at,
         keys=partial(registered_key, node),
         federation=node.federation,
-        act=act,
+        act=act if item is None else Act.BATCH,
+        resource=None if item is None else "*",
         not_before=node.started_at if grant is None else 0,
     )
     if grant is not None:
         verified = replace(verified, expires_at=grant.until)
-    request = _admitted(node, verified, now)
+    if item is not None:
+        node.receipts.asked = Asked(token=verified)
+        verified, body = unwrapped(verified, body, item, act)
+    request = _admitted(node, verified, body, now)
     request.grant = grant
     return request
 
@@ -106,7 +116,7 @@ def authorise_past_use(node: NodeState, token: str, body: bytes, received_at: in
         federation=node.federation,
         act=None,
     )
-    return _admitted(node, verified, received_at)
+    return _admitted(node, verified, body, received_at)
 
 
 def registered_key(node: NodeState, issuer: str, kid: str) -> PublicKey | None:
@@ -114,9 +124,11 @@ def registered_key(node: NodeState, issuer: str, kid: str) -> PublicKey | None:
     return node.directory.agent_key(issuer, kid) or node.roster.operator_key(issuer, kid)
 
 
-def _admitted(node: NodeState, verified: Token, now: int) -> Authorised:
+def _admitted(node: NodeState, verified: Token, body: bytes, now: int) -> Authorised:
     """Steps 2 and 3."""
     asked = node.receipts.asked = Asked(token=verified)
+    if verified.act is Act.BATCH:
+        raise TokenError("a batch is used item by item", code="token.act")
     # 2
     check_issuer(node, verified)
     # 3
@@ -128,7 +140,7 @@ def _admitted(node: NodeState, verified: Token, now: int) -> Authorised:
         raise RefusedError("issued before this node held the key", code="key.epoch", hint="sign it again")
     node.ceremonies.check_resolved(key, version, now)
     check_key_state(node, key)
-    return Authorised(token=verified, key=held)
+    return Authorised(token=verified, key=held, body=body)
 
 
 def check_issuer(node: NodeState, token: Token) -> None:

@@ -55,6 +55,8 @@ class Call:
     path: str
     body: bytes
     idempotency_key: str | None
+    item: int | None = None
+    """Number in the batch that token and body are of; `token` is then the item's own."""
 
     @property
     def principal(self) -> str:
@@ -124,6 +126,10 @@ class Admissions:
             )
         self.limiter.take(token.issuer, self._monotonic())
         return Call(token_text=text, token=token, method=method, path=path, body=body, idempotency_key=idempotency_key)
+
+    def count(self, call: Call, more: int) -> None:
+        """Let a call that was taken count as `more` requests than one."""
+        self.limiter.charge(call.principal, more)
 
     def require_resource(self, call: Call, *allowed: str) -> None:
         """Raise CredentialError (`token.resource`) unless the token names one of `allowed`."""

@@ -26,6 +26,8 @@ CULPRITS_MAX = 16
 STATUS: Mapping[str, int] = {
     # the request
     "json.too-large": 413,
+    "batch.too-large": 413,
+    "batch.malformed": 400,
     "request.too-large": 413,
     "method.not-allowed": 405,
     "not-found": 404,
@@ -111,6 +113,7 @@ STATUS_OF_FAMILY: tuple[tuple[str, int], ...] = (
     ("envelope.", 400),
     ("idempotency.", 400),
     ("payload.", 422),
+    ("batch.", 422),
     ("order.", 422),
     ("diversity.", 422),
     ("derive.", 422),

@@ -41,3 +41,8 @@ class RateLimiter:
         if not allowed:
             wait = max(1, round((1 - level) / self._per_second))
             raise RateLimitError(f"expected at most {self._per_second:g} requests per second", retry_after_s=wait)
+
+    def charge(self, name: str, count: int) -> None:
+        """Count `count` more for a request just taken; a bucket below zero refuses until it is filled again."""
+        level, since = self._buckets.get(name, (self._burst, 0.0))
+        self._buckets[name] = (level - count, since)

@@ -43,7 +43,7 @@ SPEC = "hpke-x25519"
 def partial(node: NodeState, connection: int, request: PartialRequest, now: int) -> PartialReply:
     """A partial Diffie-Hellman point: sealed to the recipient or the enclave the agent named, in clear only where
     policy says so."""
-    authorised, body, indices = _authorised(node, request.token, request.body, request.signers, now)
+    authorised, body, indices = _authorised(node, request, now)
     check_own_part(node, request.signers)
     held = authorised.key
     if body.opener is not None:
@@ -77,7 +77,7 @@ def partial(node: NodeState, connection: int, request: PartialRequest, now: int)
 
 def open_inside(node: NodeState, _connection: int, request: OpenRequest, now: int) -> OpenReply:
     """Open the ciphertext here with its context, and seal the plaintext to whom the request names, nobody else."""
-    authorised, body, indices = _authorised(node, request.token, request.body, request.signers, now)
+    authorised, body, indices = _authorised(node, request, now)
     if body.opener != node.slot:
         raise RefusedError("the request names another node to open it", code="opener.not-named")
     key = authorised.key.certificate
@@ -151,14 +151,15 @@ def opened_info(request_id: bytes, key: str, slot: str) -> bytes:
 
 
 def _authorised(
-    node: NodeState, token: str, content: bytes, signers: list[str], now: int
+    node: NodeState, request: PartialRequest | OpenRequest, now: int
 ) -> tuple[Authorised, DecryptBody, list[int]]:
     """The checks that giving a partial and opening share."""
-    authorised = authorise_use(node, token, content, Act.DECRYPT, now)
+    signers = request.signers
+    authorised = authorise_use(node, request.token, request.body, Act.DECRYPT, now, item=request.item)
     key = authorised.key.certificate
     if key.spec != SPEC:
         raise CallerError(f"a {key.spec} key does not decrypt", code="key.spec")
-    body = parse_decrypt_body(content)
+    body = parse_decrypt_body(authorised.body)
     if body.reference is not None and (body.reference.key, body.reference.version) != (key.key, key.version):
         raise CallerError("the ciphertext says it was sealed to another key", code="decrypt.other-key")
     check_decrypt_policy(node, authorised, body, now)

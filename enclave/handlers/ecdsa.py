@@ -38,13 +38,13 @@ SPEC = "secp256k1-ecdsa"
 
 def start(node: NodeState, connection: int, request: EcdsaStart, now: int) -> EcdsaMessage:
     """Round 1, once this node has judged the request, the payload and every signer itself."""
-    authorised = authorise_use(node, request.token, request.body, Act.SIGN, now)
+    authorised = authorise_use(node, request.token, request.body, Act.SIGN, now, item=request.item)
     key = authorised.key.certificate
     if key.spec != SPEC:
         raise CallerError(f"a {key.spec} key does not sign by threshold ECDSA", code="key.spec")
     if key.custody is not Custody.THRESHOLD:
         raise RefusedError(f"custody of this key is {key.custody}", code="key.custody")
-    payload = parse_sign_body(request.body, key.usage, key.spec)
+    payload = parse_sign_body(authorised.body, key.usage, key.spec)
     assert payload.digest is not None
     check_sign_policy(node, authorised, payload, now)
     child = child_of(key, payload.path)

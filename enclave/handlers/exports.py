@@ -32,7 +32,7 @@ def export(node: NodeState, _connection: int, request: ExportRequest, now: int) 
             code="export.not-exportable",
             hint="move what it controls to a key that is",
         )
-    body = ExportBody.parse(request.body)
+    body = ExportBody.parse(authorised.body)
     check_export_policy(node, authorised, body, now)
     take_attempt(node, authorised, PURPOSE, now)
     info = exported_share_info(authorised.token.request_id, key.key, key.version, key.epoch, node.slot)

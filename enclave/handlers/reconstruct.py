@@ -51,7 +51,7 @@ def channel_accept(node: NodeState, _connection: int, request: ChannelOpening, n
 
 def release(node: NodeState, connection: int, request: ReleaseRequest, now: int) -> SealedShare:
     """This node's share, sealed to an assembler that the key's certificate names and that is trusted now."""
-    authorised, _ = _authorised(node, request.token, request.body, request.signers, request.assembler, now)
+    authorised, _ = _authorised(node, request, request.assembler, now)
     check_own_part(node, request.signers)
     if request.assembler == node.slot:
         # Nothing has to travel: `assemble` takes the own share from where it is.
@@ -63,7 +63,7 @@ def release(node: NodeState, connection: int, request: ReleaseRequest, now: int)
 
 def assemble(node: NodeState, _connection: int, request: AssembleRequest, now: int) -> AssembleReply:
     """Join the shares of exactly the signer set, sign the payload parsed here once, and wipe everything."""
-    authorised, digest = _authorised(node, request.token, request.body, request.signers, node.slot, now)
+    authorised, digest = _authorised(node, request, node.slot, now)
     key = authorised.key.certificate
     indices = authorised.key.indices(request.signers)
     sealed = {share.slot: share for share in request.shares if share.slot != node.slot}
@@ -110,22 +110,22 @@ def _sign(node: NodeState, authorised: Authorised, shares: dict[int, Secret], di
 
 
 def _authorised(
-    node: NodeState, token: str, body: bytes, signers: list[str], assembler: str, now: int
+    node: NodeState, request: ReleaseRequest | AssembleRequest, assembler: str, now: int
 ) -> tuple[Authorised, bytes]:
     """The checks that releasing and assembling share; returns the request and the digest to sign."""
-    authorised = authorise_use(node, token, body, Act.SIGN, now)
+    authorised = authorise_use(node, request.token, request.body, Act.SIGN, now, item=request.item)
     key = authorised.key.certificate
     if key.custody is not Custody.RECONSTRUCT:
         raise RefusedError("shares of this key never leave their nodes", code="key.custody")
-    payload = parse_sign_body(body, key.usage, key.spec)
+    payload = parse_sign_body(authorised.body, key.usage, key.spec)
     assert payload.digest is not None
     check_sign_policy(node, authorised, payload, now)
     child_of(key, payload.path)  # refuses every path: the shares make the certified key
     if assembler not in key.assemblers:
         raise RefusedError("the key's certificate does not name this assembler", code="assembler.not-named")
-    if len(signers) != key.shares_needed:
+    if len(request.signers) != key.shares_needed:
         raise CallerError(f"expected exactly {key.shares_needed} signers", code="signers.count")
-    check_members(node, authorised, signers, now)
+    check_members(node, authorised, request.signers, now)
     node.verdicts.require([assembler], now, evidence_s_max=ASSEMBLER_EVIDENCE_S_MAX)
     return authorised, payload.digest
 

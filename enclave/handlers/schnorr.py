@@ -21,11 +21,11 @@ PURPOSE = b"schnorr-sign"
 
 def sign(node: NodeState, connection: int, request: SchnorrSignRequest, now: int) -> SchnorrSignReply:
     """This node's signature share over the payload it parsed itself from the agent's body."""
-    authorised = authorise_use(node, request.token, request.body, Act.SIGN, now)
+    authorised = authorise_use(node, request.token, request.body, Act.SIGN, now, item=request.item)
     key = authorised.key.certificate
     if key.spec != SPEC:
         raise CallerError(f"a {key.spec} key makes no BIP-340 signatures", code="key.spec")
-    payload = parse_sign_body(request.body, key.usage, key.spec)
+    payload = parse_sign_body(authorised.body, key.usage, key.spec)
     assert payload.message is not None
     check_sign_policy(node, authorised, payload, now)
     child = child_of(key, payload.path)

@@ -31,11 +31,11 @@ def nonces(node: NodeState, connection: int, request: NoncesRequest, now: int) -
 
 def sign(node: NodeState, connection: int, request: SignRequest, now: int) -> SignReply:
     """This node's signature share over the payload it parsed itself from the agent's body."""
-    authorised = authorise_use(node, request.token, request.body, Act.SIGN, now)
+    authorised = authorise_use(node, request.token, request.body, Act.SIGN, now, item=request.item)
     key = authorised.key.certificate
     if key.spec != SUITE:
         raise CallerError(f"a {key.spec} key does not sign by FROST", code="key.spec")
-    payload = parse_sign_body(request.body, key.usage, key.spec)
+    payload = parse_sign_body(authorised.body, key.usage, key.spec)
     assert payload.message is not None
     check_sign_policy(node, authorised, payload, now)
     child = child_of(key, payload.path)

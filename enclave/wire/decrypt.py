@@ -15,6 +15,8 @@ class PartialRequest(Message, frozen=True, omit_defaults=True):
     signers: list[str]
     epoch: int = 0
     """Of the key shares to use; 0 for those the node has."""
+    item: int | None = None
+    """Number in the batch that token and body are of."""
 
 
 class PartialReply(Message, frozen=True):
@@ -48,6 +50,8 @@ class OpenRequest(Message, frozen=True, omit_defaults=True):
     rows: list[SealedRow]
     epoch: int = 0
     """Of the key shares to use; 0 for those the node has."""
+    item: int | None = None
+    """Number in the batch that token and body are of."""
 
 
 class OpenReply(Message, frozen=True):

@@ -14,6 +14,8 @@ class EcdsaStart(Message, frozen=True, omit_defaults=True):
     attempt: int
     epoch: int = 0
     """Of the key shares to use; 0 for those the node has."""
+    item: int | None = None
+    """Number in the batch that token and body are of."""
 
 
 class EcdsaMessage(Message, frozen=True):

@@ -14,6 +14,8 @@ class ReleaseRequest(Message, frozen=True, omit_defaults=True):
     assembler: str
     epoch: int = 0
     """Of the key shares to use; 0 for those the node has."""
+    item: int | None = None
+    """Number in the batch that token and body are of."""
 
 
 class SealedShare(Message, frozen=True):
@@ -34,6 +36,8 @@ class AssembleRequest(Message, frozen=True, omit_defaults=True):
     shares: list[SealedShare]
     epoch: int = 0
     """Of the key shares to use; 0 for those the node has."""
+    item: int | None = None
+    """Number in the batch that token and body are of."""
 
 
 class AssembleReply(Message, frozen=True):

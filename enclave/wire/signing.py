@@ -45,6 +45,8 @@ class SignRequest(Message, frozen=True, omit_defaults=True):
     signers: list[Signer]
     epoch: int = 0
     """Of the key shares to use; 0 for those the node has."""
+    item: int | None = None
+    """Number in the batch that token and body are of."""
 
 
 class SignReply(Message, frozen=True):
@@ -64,6 +66,8 @@ class SchnorrSignRequest(Message, frozen=True, omit_defaults=True):
     aggregate_nonce: bytes
     epoch: int = 0
     """Of the key shares to use; 0 for those the node has."""
+    item: int | None = None
+    """Number in the batch that token and body are of."""
 
 
 class SchnorrSignReply(Message, frozen=True):

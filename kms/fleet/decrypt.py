@@ -37,7 +37,7 @@ class SealedPartial:
 
 
 async def sealed_partials(
-    fleet: Fleet, key: Key, *, token: str, body: bytes, without: tuple[str, ...] = ()
+    fleet: Fleet, key: Key, *, token: str, body: bytes, without: tuple[str, ...] = (), item: int | None = None
 ) -> list[SealedPartial]:
     """Partials of a quorum for the recipient named in `body`; raises NodeRefusal, UnavailableError.
 
@@ -45,7 +45,7 @@ async def sealed_partials(
     """
     trouble = Trouble(excluded=set(without))
     for _ in range(ATTEMPTS_MAX):
-        _, answers = await _ask(fleet, key, trouble, token, body)
+        _, answers = await _ask(fleet, key, trouble, token, body, item)
         if answers is None:
             continue
         missing = [slot for slot, reply in answers.items() if reply.sealed is None]
@@ -66,7 +66,7 @@ async def sealed_partials(
 
 
 async def open_here(
-    fleet: Fleet, key: Key, *, token: str, body: bytes, request: DecryptBody
+    fleet: Fleet, key: Key, *, token: str, body: bytes, request: DecryptBody, item: int | None = None
 ) -> tuple[bytes, list[str]]:
     """The plaintext of the request parsed from `body`, and the slots that helped.
 
@@ -78,7 +78,7 @@ async def open_here(
     trouble = Trouble(excluded=set(request.without))
     used: list[list[str]] = []
     for attempt in range(1, ATTEMPTS_MAX + 1):
-        slots, answers = await _ask(fleet, key, trouble, token, body)
+        slots, answers = await _ask(fleet, key, trouble, token, body, item)
         if answers is None:
             continue
         if slots in used:
@@ -127,7 +127,7 @@ def _unproven(key: Key, enc: bytes, answers: Mapping[str, PartialReply]) -> list
 
 
 async def _ask(
-    fleet: Fleet, key: Key, trouble: Trouble, token: str, body: bytes
+    fleet: Fleet, key: Key, trouble: Trouble, token: str, body: bytes, item: int | None
 ) -> tuple[list[str], dict[str, PartialReply] | None]:
     """One attempt: the set asked, and its replies if all gave one."""
     needed = key.certificate.signing_quorum
@@ -137,7 +137,7 @@ async def _ask(
     except UnavailableError as error:
         raise trouble.exhausted(error) from None
     slots = key.in_order(chosen)
-    request = PartialRequest(token=token, body=body, signers=slots, epoch=key.certificate.epoch)
+    request = PartialRequest(token=token, body=body, signers=slots, epoch=key.certificate.epoch, item=item)
     replies = await asyncio.gather(
         *(fleet.links[slot].call("partial", request, timeout_s=PARTIAL_TIMEOUT_S) for slot in slots),
         return_exceptions=True,

@@ -36,13 +36,20 @@ ANONYMOUS = ("protocol.", "ceremony.", "ecdsa.", "share.", "channel.", "peer.", 
 
 
 async def sign_threshold_ecdsa(
-    fleet: Fleet, relay: AttestationRelay, key: Key, *, token: str, body: bytes, digest: bytes
+    fleet: Fleet,
+    relay: AttestationRelay,
+    key: Key,
+    *,
+    token: str,
+    body: bytes,
+    digest: bytes,
+    item: int | None = None,
 ) -> EcdsaSignature:
     """The signature over `digest`, which the nodes derive themselves from `body`; raises NodeRefusal, UnavailableError.
 
     A refusal names the request at fault; a lost node or a failed round costs an attempt, and there are three.
     """
-    run = _Run(fleet, relay, key, token, body)
+    run = _Run(fleet, relay, key, token, body, item)
     for number in range(1, ATTEMPTS_MAX + 1):
         try:
             slots = run.choose()
@@ -65,13 +72,16 @@ async def sign_threshold_ecdsa(
 class _Run:
     """The attempts of one request."""
 
-    def __init__(self, fleet: Fleet, relay: AttestationRelay, key: Key, token: str, body: bytes) -> None:
+    def __init__(
+        self, fleet: Fleet, relay: AttestationRelay, key: Key, token: str, body: bytes, item: int | None
+    ) -> None:
         self.trouble = Trouble()
         self._fleet = fleet
         self._relay = relay
         self._key = key
         self._token = token
         self._body = body
+        self._item = item
         self._again: list[str] | None = None
         self._failures: list[frozenset[str]] = []
 
@@ -107,6 +117,7 @@ class _Run:
             signers=slots,
             attempt=number,
             epoch=self._key.certificate.epoch,
+            item=self._item,
         )
         session = b""
         for step in (1, 2, 3, 4):

@@ -29,6 +29,7 @@ async def open_inside(
     body: bytes,
     opener: str,
     without: tuple[str, ...] = (),
+    item: int | None = None,
 ) -> tuple[OpenReply, list[str]]:
     """What the node `opener` sealed again, and the slots that helped; raises NodeRefusal, UnavailableError.
 
@@ -45,7 +46,8 @@ async def open_inside(
         again = None
         senders = [slot for slot in slots if slot != opener]
         await relay.ensure_channels(senders, opener)
-        request = PartialRequest(token=token, body=body, signers=slots, epoch=key.certificate.epoch)
+        epoch = key.certificate.epoch
+        request = PartialRequest(token=token, body=body, signers=slots, epoch=epoch, item=item)
         replies: list[object] = await asyncio.gather(
             *(fleet.links[slot].call("partial", request, timeout_s=ROW_TIMEOUT_S) for slot in senders),
             return_exceptions=True,
@@ -61,7 +63,7 @@ async def open_inside(
         rows = [
             SealedRow(slot, answer.row or b"") for slot, answer in answers.items() if isinstance(answer, PartialReply)
         ]
-        request_open = OpenRequest(token=token, body=body, signers=slots, rows=rows, epoch=key.certificate.epoch)
+        request_open = OpenRequest(token=token, body=body, signers=slots, rows=rows, epoch=epoch, item=item)
         made = await _open(fleet, opener, request_open)
         if isinstance(made, OpenReply):
             return made, slots

@@ -26,13 +26,20 @@ RELEASE_TIMEOUT_S = 4.0
 
 
 async def sign_ecdsa(
-    fleet: Fleet, relay: AttestationRelay, key: Key, *, token: str, body: bytes, digest: bytes
+    fleet: Fleet,
+    relay: AttestationRelay,
+    key: Key,
+    *,
+    token: str,
+    body: bytes,
+    digest: bytes,
+    item: int | None = None,
 ) -> EcdsaSignature:
     """The signature over `digest`, which the nodes derive themselves from `body`; raises NodeRefusal, UnavailableError.
 
     A refusal names the request at fault; a lost node, a wrong share or a lying assembler cost an attempt.
     """
-    run = _Run(fleet, relay, key, token, body)
+    run = _Run(fleet, relay, key, token, body, item)
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             team = run.team()
@@ -75,13 +82,16 @@ class _Team:
 class _Run:
     """The attempts of one request."""
 
-    def __init__(self, fleet: Fleet, relay: AttestationRelay, key: Key, token: str, body: bytes) -> None:
+    def __init__(
+        self, fleet: Fleet, relay: AttestationRelay, key: Key, token: str, body: bytes, item: int | None
+    ) -> None:
         self.trouble = Trouble()
         self._fleet = fleet
         self._relay = relay
         self._key = key
         self._token = token
         self._body = body
+        self._item = item
         self._again: _Team | None = None
         self._doubted: frozenset[str] = frozenset()
 
@@ -129,6 +139,7 @@ class _Run:
             signers=team.slots,
             shares=shares,
             epoch=self._key.certificate.epoch,
+            item=self._item,
         )
         answer = await _outcome(
             self._fleet.links[team.assembler].call("assemble", request, timeout_s=RELEASE_TIMEOUT_S)
@@ -147,6 +158,7 @@ class _Run:
             signers=team.slots,
             assembler=team.assembler,
             epoch=self._key.certificate.epoch,
+            item=self._item,
         )
         replies = await asyncio.gather(
             *(self._fleet.links[slot].call("release", request, timeout_s=RELEASE_TIMEOUT_S) for slot in team.senders),

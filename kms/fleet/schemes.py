@@ -53,11 +53,12 @@ class Ed25519:
     verb = "sign"
     commitment = "frost-ed25519"
 
-    def __init__(self, key: Key, *, token: str, body: bytes, message: bytes) -> None:
+    def __init__(self, key: Key, *, token: str, body: bytes, message: bytes, item: int | None = None) -> None:
         self._key = key
         self._token = token
         self._body = body
         self._message = message
+        self._item = item
 
     def requests(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> list[Message]:
         """Each signer's own nonce, and everybody's commitments."""
@@ -69,6 +70,7 @@ class Ed25519:
                 nonce=nonce.nonce,
                 signers=signers,
                 epoch=self._key.certificate.epoch,
+                item=self._item,
             )
             for nonce in nonces
         ]
@@ -108,11 +110,12 @@ class Bip340:
     verb = "schnorr-sign"
     commitment = "bip340"
 
-    def __init__(self, key: Key, *, token: str, body: bytes, message: bytes) -> None:
+    def __init__(self, key: Key, *, token: str, body: bytes, message: bytes, item: int | None = None) -> None:
         self._key = key
         self._token = token
         self._body = body
         self._message = message
+        self._item = item
 
     def requests(self, slots: Sequence[str], nonces: Sequence[NonceCommitment]) -> list[Message]:
         """Each signer's own nonce, and the sum of all."""
@@ -125,6 +128,7 @@ class Bip340:
                 signers=list(slots),
                 aggregate_nonce=total,
                 epoch=self._key.certificate.epoch,
+                item=self._item,
             )
             for nonce in nonces
         ]

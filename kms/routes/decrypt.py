@@ -64,9 +64,14 @@ class Decrypted(Reply, frozen=True, omit_defaults=True):
 
 async def decrypt(context: Context) -> Answer:
     """Admit, collect partials, and hand them on or open them here."""
+    return await executed_or_parked(context, await checked(context), perform)
+
+
+async def checked(context: Context) -> Key:
+    """The key, if what is asked of it can be done at all; raises what the nodes would."""
     key = await usable_key(context)
     parse_opening(context.body, key, kind="decrypt")
-    return await executed_or_parked(context, key, perform)
+    return key
 
 
 @on_newest_shares
@@ -81,7 +86,12 @@ async def perform(context: Context, key: Key) -> Outcome:
 async def _hand_on(context: Context, key: Key, request: DecryptBody) -> Outcome:
     call = context.caller
     partials = await sealed_partials(
-        context.gateway.fleet, key, token=call.token_text, body=call.body, without=request.without
+        context.gateway.fleet,
+        key,
+        token=call.token_text,
+        body=call.body,
+        without=request.without,
+        item=call.item,
     )
     slots = [partial.slot for partial in partials]
     return outcome(
@@ -113,6 +123,7 @@ async def _open(context: Context, key: Key, request: DecryptBody) -> Outcome:
         token=call.token_text,
         body=call.body,
         request=request,
+        item=call.item,
     )
     return outcome(
         Decrypted(key=key.key, request_id=call.token.request_id.hex(), signers=slots, plaintext=b64url(plaintext)),

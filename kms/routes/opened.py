@@ -43,4 +43,5 @@ async def opened_by_node(context: Context, key: Key, request: DecryptBody) -> tu
         body=call.body,
         opener=request.opener,
         without=request.without,
+        item=call.item,
     )

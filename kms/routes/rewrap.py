@@ -42,9 +42,14 @@ class Rewrapped(Reply, frozen=True):
 
 async def rewrap(context: Context) -> Answer:
     """Admit, and have the named node open and seal again."""
+    return await executed_or_parked(context, await checked(context), perform)
+
+
+async def checked(context: Context) -> Key:
+    """The key, if what is asked of it can be done at all; raises what the nodes would."""
     key = await usable_key(context)
     parse_opening(context.body, key, kind="rewrap")
-    return await executed_or_parked(context, key, perform)
+    return key
 
 
 async def perform(context: Context, key: Key) -> Outcome:

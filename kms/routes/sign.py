@@ -30,14 +30,18 @@ SCHEMES = {scheme.suite: scheme for scheme in (Ed25519, Bip340)}
 
 async def sign(context: Context) -> Answer:
     """Check early, admit, have the nodes sign or wait for people, settle."""
+    return await executed_or_parked(context, await checked(context), perform)
+
+
+async def checked(context: Context) -> Key:
+    """The key, if what is asked of it can be done at all; raises what the nodes would."""
     key = await usable_key(context)
     payload = parse_sign_body(context.body, key.certificate.usage, key.certificate.spec)
     check_sign_body(context.body)
     key.child(payload.path)
     if payload.not_after is not None and payload.not_after < context.gateway.fleet.clock():
         raise RequestError("the request's not_after has passed", code="request.not-after")
-
-    return await executed_or_parked(context, key, perform)
+    return key
 
 
 @on_newest_shares
@@ -53,7 +57,9 @@ async def perform(context: Context, key: Key) -> Outcome:
 async def _schnorr(context: Context, key: Key, payload: Payload) -> Outcome:
     call = context.caller
     assert payload.message is not None
-    scheme = SCHEMES[key.certificate.spec](key, token=call.token_text, body=call.body, message=payload.message)
+    scheme = SCHEMES[key.certificate.spec](
+        key, token=call.token_text, body=call.body, message=payload.message, item=call.item
+    )
     made = await sign_schnorr(context.gateway.fleet, key, scheme)
     for slot, parts in made.outputs.items():
         context.gateway.logs.note_output(call.token.request_id, slot, scheme.commitment, parts)
@@ -79,7 +85,15 @@ async def _ecdsa(context: Context, key: Key, payload: Payload) -> Outcome:
     call, gateway = context.caller, context.gateway
     assert payload.digest is not None
     work = sign_ecdsa if key.certificate.custody is Custody.RECONSTRUCT else sign_threshold_ecdsa
-    made = await work(gateway.fleet, gateway.relay, key, token=call.token_text, body=call.body, digest=payload.digest)
+    made = await work(
+        gateway.fleet,
+        gateway.relay,
+        key,
+        token=call.token_text,
+        body=call.body,
+        digest=payload.digest,
+        item=call.item,
+    )
     signed = Signed(
         key=key.key,
         kind=payload.kind,
