@@ -130,6 +130,8 @@ class Ceremonies:
             raise RefusedError("the session is at work", code="ceremony.busy", hint="wait for its answer")
         if number not in range(2, attempt.steps.prepare_round + 1):
             raise CallerError(f"expected round 2 to {attempt.steps.prepare_round}", code="ceremony.order")
+        if number in attempt.sent:
+            return _said_before(attempt, number, messages)
         try:
             payloads = self._payloads(attempt, messages, number - 1, now)
             self._halted.update(dict.fromkeys(attempt.halts, session))
@@ -399,3 +401,10 @@ def _repeat(record: Record, messages: list[CeremonyMessage]) -> CeremonyMessage:
     if signed.digest_of(messages) != record.inputs:
         raise RefusedError("session has prepared on other messages", code="ceremony.session")
     return record.message
+
+
+def _said_before(attempt: _Attempt, number: int, messages: list[CeremonyMessage]) -> CeremonyMessage:
+    """One message per round, however often it is asked for: two would make this node an equivocator."""
+    if signed.digest_of(messages) != signed.digest_of(attempt.heard[number - 1]):
+        raise RefusedError("the round was answered for other messages", code="ceremony.session")
+    return attempt.sent[number]
