@@ -14,7 +14,7 @@ DIRECTORY = Path(__file__).parent / "transcripts"
 
 @pytest.mark.cluster
 @pytest.mark.parametrize(
-    "name", ["keys", "agents", "documents", "sign", "decrypt", "nodes", "audit", "freeze", "budgets", "imports"]
+    "name", ["keys", "agents", "documents", "sign", "decrypt", "nodes", "audit", "freeze", "budgets", "imports", "renewals"]
 )
 def test_session(name: str, cluster: RunningCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session's commands print what the transcript says."""
