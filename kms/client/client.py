@@ -14,6 +14,7 @@ from kms.client.agents import Agents
 from kms.client.approvers import Approvers
 from kms.client.attestor import Attestor
 from kms.client.audit import Audit
+from kms.client.batches import Batches
 from kms.client.caller import Caller
 from kms.client.ceremonies import Ceremonies
 from kms.client.certified import AttestedChecker, CertificateChecker, UncheckedChecker
@@ -70,6 +71,7 @@ class Client:
         attestor = None if insecure_skip_attestation else self._attestor
         sender = SenderChecker(attestor, cluster=trust.cluster_id)
         self.decryption = Decryption(self.caller, self.keys, sender)
+        self.batch = Batches(self.caller, self.keys, self.decryption)
         self.secrets = Secrets(self.caller, checker, attestor, sender)
         self.operations = Operations(self.caller)
         self.ceremonies = Ceremonies(self.caller)

@@ -132,7 +132,7 @@ class Decryption:
         proof fails are named in the next request, which excludes them.  If all are right, the ciphertext is wrong.
         """
         certified = await self._keys.certified(key)
-        sealed = _stock_form(ciphertext, certified)
+        sealed = stock_form(ciphertext, certified)
         enc, content = sealed[:ENC_BYTES], sealed[ENC_BYTES:]
         info = context_info(dict(context or {}))
         culprits: tuple[str, ...] = ()
@@ -168,7 +168,7 @@ class Decryption:
         certified, target = await self._keys.certified(key), await self._keys.certified(to)
         _require_decryption_key(target)
         request: dict[str, Any] = {
-            "ciphertext": b64url(_stock_form(ciphertext, certified)),
+            "ciphertext": b64url(stock_form(ciphertext, certified)),
             "context": dict(context or {}),
             "opened_in_enclave": opened_in_enclave,
             "to": to,
@@ -187,7 +187,7 @@ class Decryption:
         certified = await self._keys.certified(key)
         recipient = X25519PrivateKey.generate()
         request = {
-            "ciphertext": b64url(_stock_form(ciphertext, certified)),
+            "ciphertext": b64url(stock_form(ciphertext, certified)),
             "context": context,
             "recipient": b64url(recipient.public_key().public_bytes_raw()),
             "opened_in_enclave": opener,
@@ -228,7 +228,7 @@ class Decryption:
         return await sent(self._caller, "POST", path, token=token, body=body), request_id_of(token)
 
 
-def _stock_form(ciphertext: bytes, certified: CertifiedKey) -> bytes:
+def stock_form(ciphertext: bytes, certified: CertifiedKey) -> bytes:
     """enc || ct; raises CallerError (`key.usage`, `decrypt.other-key`, `payload.ciphertext`)."""
     _require_decryption_key(certified)
     reference, sealed = split_ciphertext(ciphertext)

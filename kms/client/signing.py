@@ -13,6 +13,7 @@ from attestation.canonical import canonical_json
 from attestation.envelope import b64url
 from enclave.addresses import keccak256
 from enclave.child_keys import child_of
+from enclave.federation import SEPARATOR
 from enclave.key_specs import P256
 from enclave.payload.finished import finished_ecdsa, finished_schnorr
 from enclave.payload.sign import Payload, parse_sign_body, signed_transaction
@@ -180,7 +181,7 @@ class Signing:
 
 def request_id_of(token: str) -> bytes:
     """SHA-256 of a token made by this library, whose ECDSA signatures are low-s already."""
-    return hashlib.sha256(token.encode("ascii")).digest()
+    return hashlib.sha256(token.partition(SEPARATOR)[0].encode("ascii")).digest()
 
 
 def checked_signature(answer: Any, certified: CertifiedKey, payload: Payload, *, request_id: bytes) -> Signed:
