@@ -1,6 +1,6 @@
 """Many requests under one token: the items of a batch body, and what one of them authorises by itself.
 
-Rules kept (specs/request-tokens.md section 8): the token is over the whole body; an item is taken by its number from
+Rules kept (specs/request-tokens.md section 7): the token is over the whole body; an item is taken by its number from
 exactly those bytes, has a request id of its own, and from there on is judged as if it had come alone.
 """
 
