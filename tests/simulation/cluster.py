@@ -5,6 +5,7 @@ Built once per process; every timeline is a fork of it.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -72,6 +73,8 @@ class Cluster:
         self.links = read_chain(envelope)
         self.roster = self.links[0].roster
         (self.directory / "roster.json").write_bytes(envelope)
+        self.revoked = {slot: self._without(slot) for slot in self.slots}
+        """Slot -> the registry's next snapshot if its machine is revoked."""
         self.sources = Sources(bytes(self.registry.snapshot().encode()))
         self.nodes = {slot: self._node(slot, number) for number, slot in enumerate(self.slots)}
         self.gateways = [self._gateway(number) for number in range(gateways)]
@@ -100,6 +103,13 @@ class Cluster:
             observer=self.observer,
             port=FIRST_PORT + number,
         )
+
+    def _without(self, slot: str) -> bytes:
+        copy = self.directory / f"registry-without-{slot}"
+        shutil.copytree(self.directory / "registry", copy)
+        registry = Registry.open(copy)
+        registry.revoke(self.platforms[slot], "stolen", self.now)
+        return bytes(registry.snapshot().encode())
 
     def _gateway(self, number: int) -> GatewayHost:
         config = GatewayConfig(

@@ -27,6 +27,8 @@ class Facts:
     """Slots whose disk was replaced by an older or another one."""
     skewed: set[str] = field(default_factory=set)
     """Slots whose clock was moved."""
+    revoked: set[str] = field(default_factory=set)
+    """Slots whose machine was taken off the registry."""
     twins: list[NodeHost] = field(default_factory=list)
     has_malicious_relay: bool = False
     frames: list[bytes] = field(default_factory=list)

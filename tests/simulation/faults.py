@@ -24,8 +24,10 @@ from tests.simulation.workload import Request
 PROFILES: dict[str, dict[str, float]] = {
     "weather": {"weather": 3, "gateway": 0.3},
     "crashes": {"crash": 3, "torn": 1.5, "gateway": 0.7, "weather": 0.5},
-    "partitions": {"partition": 3, "weather": 0.5},
-    "disks": {"restore": 1, "disk error": 1, "corrupt": 0.5, "crash": 1},
+    "partitions": {"partition": 3, "weather": 0.5, "rogue": 1},
+    "limits": {"rogue": 2, "weather": 0.5, "crash": 0.5, "relay": 0.3},
+    "revocation": {"revoke": 1, "rogue": 2, "crash": 0.3},
+    "disks": {"restore": 2, "disk error": 0.7, "corrupt": 0.3, "crash": 0.5, "ceremony": 1.5},
     "clocks": {"wall clock": 2, "monotonic clock": 1, "crash": 0.5},
     "relay": {"relay": 1, "rogue": 3, "weather": 1},
     "liar": {"liar": 1, "weather": 0.5},
@@ -72,6 +74,7 @@ class Trouble:
             "liar": self._liar,
             "twin": self._twin,
             "ceremony": self._ceremony,
+            "revoke": self._revoke,
         }
         self._healed = False
 
@@ -84,7 +87,7 @@ class Trouble:
             count = max(1, round(rng.expovariate(1.0) * mean)) if rng.random() < min(1.0, mean) else 0
             for _ in range(min(count, 5)):
                 self._at(rng.uniform(0.0, self.lasts_s * 0.8), self._lights[kind])
-        for _ in range(rng.randint(*REQUESTS)):
+        for _ in range(rng.randint(*REQUESTS) * (2 if self.profile == "limits" else 1)):
             self._at(rng.uniform(0.0, self.lasts_s), self._request)
         if rng.random() < 0.3:
             self._at(rng.uniform(0.0, self.lasts_s * 0.7), self._freeze)
@@ -108,7 +111,7 @@ class Trouble:
                 host.state.fault = None
                 store: Any = host.state.store
                 store.on_commit = store.after_commit = None
-            if not host.is_up and host.slot not in self.lost and not host.start():
+            if not host.is_up and host.slot not in self.lost - self.facts.revoked and not host.start():
                 self.lost.add(host.slot)
         for gateway in self.cluster.gateways:
             gateway.start()
@@ -129,7 +132,10 @@ class Trouble:
     def _request(self) -> None:
         book, rng = self.facts.book, self.rng
         kind = rng.random()
-        if kind < 0.45:
+        if self.profile == "limits":
+            # As much as the budget has, and again: what nodes refuse is what is looked at.
+            request = book.message("limited") if kind < 0.8 else book.transaction(rng.randrange(2))
+        elif kind < 0.45:
             request = book.message("frost")
         elif kind < 0.7:
             request = book.message("limited")
@@ -318,6 +324,16 @@ class Trouble:
         self._event("gateway crash")
         gateway.crash()
         self._at(self.rng.uniform(0.2, 3.0), gateway.start)
+
+    def _revoke(self) -> None:
+        """A machine is taken off the registry: every other node stops working with it."""
+        if self.facts.revoked or self.lost:
+            return
+        slot = self.rng.choice(self.cluster.slots)
+        self.facts.revoked.add(slot)
+        self.lost.add(slot)
+        self.cluster.sources.put(self.cluster.revoked[slot])
+        self._event(f"revoked: {slot}")
 
     # --- malice ----------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import enclave.state
 import enclave.verdicts
 import kms.fleet.admittance
 import kms.fleet.connection
+import kms.fleet.nonces
 import kms.receipts.collector
 import kms.receipts.schema
 import kms.receipts.store
@@ -34,6 +35,9 @@ MADV_NORMAL = 0
 
 LOG_EVERY_S = 4.0
 """Pause between two fetches of nodes' logs: a second in production, where time costs nothing between two."""
+
+NONCES = 8
+"""Commitments per fetch: a timeline has a dozen signatures, and pools that run low are a case worth having."""
 
 _MODULES: tuple[Any, ...] = (
     enclave.presentation,
@@ -59,6 +63,8 @@ def install(loop: SimLoop, *, real: bool) -> None:
     schema: Any = kms.receipts.store
     schema.open_file = _log_file
     kms.receipts.store.LogStore.reader = lambda self: self  # type: ignore[method-assign]
+    nonces: Any = kms.fleet.nonces
+    nonces.BATCH, nonces.LOW = NONCES, NONCES // 2
     collector: Any = kms.receipts.collector
     collector.EVERY_S = LOG_EVERY_S
     for module in _MODULES:
