@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from enclave.addresses import parse_evm_address, parse_solana_address
 from enclave.errors import CallerError
@@ -22,8 +21,7 @@ Words: TypeAlias = "str | Callable[[], str]"
 """A text, or how to make it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One condition, whether it holds, and what was expected and found.
 
     Words are made only when somebody reads them: a decision is on the path of every signature, and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from enclave.payload.decrypt import DecryptBody
@@ -69,9 +69,15 @@ class Decision:
     rule: str | None
     """The rule that decided; None if none allowed it."""
     reason: str
-    traces: tuple[RuleTrace, ...]
     approvals: ApprovalTerms | None = None
     """What people must approve before it is allowed; then `allowed` is False, and `rule` is who says so."""
+    rules: tuple[Rule, ...] = field(repr=False)
+    request: Request = field(repr=False)
+
+    @property
+    def traces(self) -> tuple[RuleTrace, ...]:
+        """How every rule was decided.  Made anew when asked for: most decisions are never explained."""
+        return tuple(_trace(rule, self.request) for rule in self.rules)
 
     @property
     def explanation(self) -> list[str]:
@@ -107,24 +113,43 @@ def evaluate(policy: Policy | Compiled, request: Request) -> Decision:
 
     So rules add up whatever their order, and taking an allow rule away never allows more.
     """
-    rules = policy.rules if isinstance(policy, Policy) else policy.compiled.rules
+    rules = (policy if isinstance(policy, Policy) else policy.compiled).rules
+    transaction = request.payload.transaction if isinstance(request.payload, Payload) else None
+    plain = asking = None
+    for rule in rules:
+        if rule.kinds is not None and request.kind not in rule.kinds:
+            continue
+        if transaction is not None and rule.evm is not None and not rule.denies and rule.evm.misses(transaction):
+            continue
+        # A deny rule wins wherever it stands; once something allows it, only those are still of interest.
+        if (plain is not None and not rule.denies) or not _matches(rule, request):
+            continue
+        if rule.denies:
+            return Decision(
+                allowed=False, rule=rule.name, reason=f"rule {rule.name} forbids it", rules=rules, request=request
+            )
+        if rule.approvals is None or not rule.approvals.needed(request.kind, request.payload):
+            plain = rule
+        else:
+            asking = asking or rule
+    if plain is not None:
+        return Decision(
+            allowed=True, rule=plain.name, reason=f"rule {plain.name} allows it", rules=rules, request=request
+        )
+    if asking is not None and asking.approvals is not None:
+        terms = asking.approvals
+        reason = f"rule {asking.name} allows it with {terms.minimum} approvals of group {terms.group}"
+        return Decision(allowed=False, rule=asking.name, reason=reason, approvals=terms, rules=rules, request=request)
     traces = tuple(_trace(rule, request) for rule in rules)
-    waits: Decision | None = None
-    for effect in ("deny", "allow"):
-        for rule, trace in zip(rules, traces, strict=True):
-            if trace.effect != effect or not trace.matched:
-                continue
-            if rule.approvals is not None and rule.approvals.needed(request.kind, request.payload):
-                waits = waits or _waits(rule.name, rule.approvals, traces)
-                continue
-            reason = f"rule {trace.rule} {'forbids' if effect == 'deny' else 'allows'} it"
-            return Decision(allowed=effect == "allow", rule=trace.rule, reason=reason, traces=traces)
-    return waits or Decision(allowed=False, rule=None, reason=_nearest(traces), traces=traces)
+    return Decision(allowed=False, rule=None, reason=_nearest(traces), rules=rules, request=request)
 
 
-def _waits(rule: str, terms: ApprovalTerms, traces: tuple[RuleTrace, ...]) -> Decision:
-    reason = f"rule {rule} allows it with {terms.minimum} approvals of group {terms.group}"
-    return Decision(allowed=False, rule=rule, reason=reason, traces=traces, approvals=terms)
+def _matches(rule: Rule, request: Request) -> bool:
+    """As `_trace`, no further than the first check that fails."""
+    for check in _subject(rule, request):
+        if not check.holds:
+            return False
+    return all(check.holds for check in (_touches(rule, request) if rule.denies else _allows(rule, request)))
 
 
 def _nearest(traces: tuple[RuleTrace, ...]) -> str:

@@ -66,6 +66,22 @@ class EvmLeaf:
     delegates: frozenset[bytes] = frozenset()
     """Code the account may be delegated to; none unless named."""
 
+    def misses(self, transaction: EvmTransaction) -> bool:
+        """Whether an allow rule surely fails: the chain and the called contract alone rule out nearly all rules.
+
+        A shortcut only: True means that one of `checks` does not hold, False means nothing.
+        """
+        if self.chain_ids is not None and transaction.chain_id not in self.chain_ids:
+            return True
+        to = transaction.to
+        return (
+            self.recipients is not None
+            and to is not None
+            and to not in self.recipients
+            and to not in (self.tokens or ())
+            and to not in (self.calls or ())
+        )
+
     def checks(self, transaction: EvmTransaction) -> Iterator[Check]:
         """Every condition of an allow rule on a transaction."""
         if self.chain_ids is not None:
@@ -128,6 +144,10 @@ class EvmLeaf:
             return
         if self.recipients is not None:
             yield listed("evm.recipients", transaction.to in self.recipients, "recipient", transaction.to, _text)
+        elif self.calls is not None:
+            # A rule about calls says which contracts it is about: no payments to anybody else by the way.
+            named = transaction.to in self.calls or transaction.to in (self.tokens or {})
+            yield listed("evm.recipients", named, "recipient", transaction.to, _text)
         if self.selectors and transaction.data:
             allowed = transaction.selector in self.selectors
             yield listed("evm.selectors", allowed, "selector", transaction.selector, _hex)

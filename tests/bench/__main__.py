@@ -28,7 +28,7 @@ from kms.client import AgentCredentials, Client, OperatorCredentials
 from kms.client.certified import CertifiedKey
 from kms.client.cluster_file import ClusterFile
 from kms.dev.cluster import DevCluster
-from tests.bench import ceilings, decisions
+from tests.bench import ceilings, decisions, policy, subscribers
 from tests.bench.load import Figures, Request, run
 from tests.bench.plot import plot
 
@@ -47,6 +47,7 @@ async def measure(seconds: float, levels: list[int], console: Console) -> dict[s
     library = ceilings.library_calls()
     pure = ceilings.threshold_operations()
     costs = decisions.measure()
+    judged = policy.measure()
     echo = {level: await ceilings.echo_rate(level) for level in levels}
     figures: list[Figures] = []
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as directory:
@@ -64,6 +65,9 @@ async def measure(seconds: float, levels: list[int], console: Console) -> dict[s
                 for level in levels:
                     console.print(f"{NAMES[work]}, {level} in flight ...", style="dim")
                     figures.append(await run(cluster.url, make, pids, work=work, in_flight=level, seconds=seconds))
+            console.print(f"{NAMES['ed25519']}, beside {subscribers.SUBSCRIBERS} event streams ...", style="dim")
+            token = as_operator.caller.token("GET", "/v1/events", act="events.read", resource="*", body=b"")
+            beside = await subscribers.measure(cluster.url, makers["ed25519"], token, seconds=seconds)
             memory = cluster.memory_mib()
     return {
         "cores": os.cpu_count(),
@@ -71,6 +75,8 @@ async def measure(seconds: float, levels: list[int], console: Console) -> dict[s
         "pure_us": {work: item.microseconds for work, item in pure.items()},
         "echo_per_s": echo,
         "decisions": asdict(costs) | {"share": costs.share, "lines": costs.lines()},
+        "policy": asdict(judged) | {"lines": judged.lines()},
+        "subscribers": asdict(beside) | {"lines": beside.lines()},
         "figures": [asdict(item) | {"nodes_us": item.nodes_us, "servers_us": item.servers_us} for item in figures],
         "memory_mib": memory,
     }
@@ -137,7 +143,7 @@ def show(result: dict[str, Any], console: Console) -> None:
         )
     console.print(table)
     nodes = [size for name, size in result["memory_mib"].items() if name != "gateway"]
-    for line in result["decisions"]["lines"]:
+    for line in (line for part in ("policy", "decisions", "subscribers") for line in result[part]["lines"]):
         console.print(line, highlight=False)
     tokens = max(item["token_us"] for item in result["figures"])
     console.print(f"memory: nodes up to {max(nodes):.0f} MiB, gateway {result['memory_mib']['gateway']:.0f} MiB")

@@ -123,13 +123,21 @@ def test_conditions_of_every_type(terms: dict[str, Any], changes: dict[str, Any]
 
 
 def test_only_listed_functions_of_a_listed_contract() -> None:
-    """Another function is denied even where any data is allowed; another contract is judged as ever."""
+    """Another function is denied even where any data is allowed."""
     for members in ({}, {"data": "any"}):
         assert decide(batch(), rule(BATCH, **members)).allowed
         assert not decide(swap(), rule(BATCH, **members)).allowed
-    elsewhere = evm(to=OTHER, value="0", data="0x01020304")
-    assert not decide(elsewhere, rule(BATCH)).allowed
-    assert decide(elsewhere, rule(BATCH, data="any")).allowed
+
+
+@pytest.mark.parametrize("data", ["0x", "0x01020304"])
+def test_a_rule_about_calls_pays_nobody_else(data: str) -> None:
+    """Without recipients of its own it reaches the contracts it names; others have to be listed."""
+    elsewhere = evm(to=OTHER, value="0", data=data)
+    assert not decide(elsewhere, rule(BATCH, data="any")).allowed
+    assert decide(elsewhere, rule(BATCH, data="any", recipients=[OTHER])).allowed
+    assert decide(evm(to=ROUTER, value="5", data="0x"), rule(BATCH)).allowed
+    assert not decide(evm(to=USDC, value="5", data="0x"), rule(BATCH)).allowed
+    assert decide(evm(to=USDC, value="5", data="0x"), rule(BATCH, tokens=[{"token": USDC}])).allowed
 
 
 @pytest.mark.parametrize("data", ["0x04e45aaf", "padded", "cut", "dirty"])
