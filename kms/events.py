@@ -95,7 +95,8 @@ class EventFeed:
             return position, b""
         first = self._recent[0].position if self._recent else self.head + 1
         if position + 1 >= first:
-            events: list[Event] = list(islice(self._recent, position + 1 - first, position + 1 - first + RECENT_MAX))
+            # From the end: a thousand streams look twice a second, and what is new is short.
+            events: list[Event] = list(islice(reversed(self._recent), self.head - position))[::-1]
         else:
             entries = await self._store.audit(after=position, limit=PAGE)
             events = [event_of(entry) for entry in entries if entry.sequence <= self.head]
