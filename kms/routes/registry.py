@@ -10,13 +10,13 @@ from kms.errors import NotFoundError
 async def show(context: Context) -> Answer:
     """The snapshot's own bytes."""
     for snapshot in context.gateway.registry.contents:
-        return Answer(body=snapshot, headers={"ETag": etag(snapshot)})
+        return Answer(body=snapshot, headers={"ETag": etag(snapshot)}, content_type="text/plain")
     raise NotFoundError("this gateway relays no registry")
 
 
 ENDPOINTS = (
     Endpoint(
         method="GET", path="/v1/registry", summary="The proof-of-cloud registry snapshot", handler=show, act=None,
-        tag="cluster",
+        tag="cluster", media="text/plain",
     ),
 )  # fmt: skip
