@@ -16,6 +16,7 @@ from kms.directory import Directory
 from kms.errors import ConfigurationError, KmsError
 from kms.events import EventFeed
 from kms.fleet import imports
+from kms.fleet.adoption import keep_adopting
 from kms.fleet.admittance import Admittance
 from kms.fleet.attestation import AttestationRelay
 from kms.fleet.ceremonies.conductor import Conductor
@@ -147,6 +148,7 @@ class Gateway:
         self._tasks.add(keep_running("catch-up", self._poll_holdings))
         self._tasks.add(keep_running("ceremonies", self._resume_ceremonies))
         self._tasks.add(keep_running("imports", self._resume_imports))
+        self._tasks.add(keep_running("adoption", lambda: keep_adopting(self.fleet, self.store, self.keyring)))
         self._tasks.add(keep_running("refresh", lambda: keep_fresh(self.fleet, self.keyring, self.conductor)))
         await self.operations.start()
         logger().info("gateway-started", cluster=self.roster.cluster_id.hex(), count=left, listen=self.config.port)

@@ -15,7 +15,7 @@ from shamir_mnemonic import MnemonicError, combine_mnemonics, generate_mnemonics
 from shamir_mnemonic.share import Share
 from shamir_mnemonic.wordlist import WORDLIST
 
-from enclave.backup.recipient import SEED_BYTES
+from enclave.backup.recipient import SEED_BYTES, BackupKey
 from enclave.errors import BackupError
 from enclave.imports.scalars import swallow
 from enclave.secret import Secret, declassify
@@ -58,6 +58,32 @@ def split(seed: Secret, group_threshold: int, groups: Sequence[GroupTerms]) -> l
     finally:
         swallow(plain).wipe()
     return [dict(zip(group.members, words, strict=True)) for group, words in zip(groups, made, strict=True)]
+
+
+def new_key(group_threshold: int, groups: Sequence[GroupTerms]) -> tuple[bytes, list[dict[str, str]]]:
+    """A fresh backup key: its public half, and per group member -> mnemonic, proven to make it again.
+
+    Raises BackupError (`backup.groups`).
+    """
+    check_groups(group_threshold, groups)
+    with Secret.random(SEED_BYTES) as seed:
+        key = BackupKey(seed)
+        made = split(seed, group_threshold, groups)
+    try:
+        given = {name: read_mnemonic(name, text) for group in made for name, text in group.items()}
+        again = recombined(given)
+        if again.public != key.public:
+            raise BackupError("the mnemonics do not make the key again", code="backup.mnemonic-set")
+        again.wipe()
+    finally:
+        key.wipe()
+    return key.public, made
+
+
+def recombined(given: Mapping[str, Given]) -> BackupKey:
+    """The private key that these mnemonics make, whatever it is for; raises as `combine`."""
+    with combine(given) as seed:
+        return BackupKey(seed)
 
 
 def check_groups(group_threshold: int, groups: Sequence[GroupTerms]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from attestation.errors import CodedError
 from enclave.backup.bundle import BUNDLE_BYTES_MAX, PART_BYTES_MAX, Bundle, Header, assemble, read_header
 from enclave.backup.contribution import open_contribution
-from enclave.backup.mnemonics import Given, check_together, combine, missing, read_mnemonic
+from enclave.backup.mnemonics import Given, check_together, missing, read_mnemonic, recombined
 from enclave.backup.opening import check_bundle, open_parts
 from enclave.backup.order import RestoreOrder, verify_restore_order
 from enclave.backup.recipient import BackupKey, fingerprint
@@ -27,6 +27,7 @@ from enclave.seal import SealedStore
 from enclave.tee import Tee
 from enclave.wire.attestation import EvidenceRequest, Presentation, Status
 from enclave.wire.backup import (
+    RESTORE_PURPOSE,
     DocumentsReply,
     DocumentsRequest,
     RestoreBegin,
@@ -36,8 +37,6 @@ from enclave.wire.backup import (
 )
 from enclave.wire.message import Empty, Message
 from enclave.wire.verbs import VERBS
-
-PURPOSE = "restore"
 
 MNEMONICS_MAX = 256
 """Of one restore: sixteen groups of sixteen."""
@@ -72,7 +71,7 @@ class RestoreState:
             boot_counter=0,
             roster_digest=self.roster.digest,
             tls_spki=tls_spki,
-            purpose=PURPOSE,
+            purpose=RESTORE_PURPOSE,
         )
         self.on_end: Callable[[], None] = lambda: None
         """Called when the operator has taken what there is to take."""
@@ -165,7 +164,7 @@ class RestoreState:
             keys=self._keys,
             registry_sequence=0,
             collateral_digest=b"",
-            version=PURPOSE,
+            version=RESTORE_PURPOSE,
         )
 
     def _begin(self, request: RestoreBegin, now: int) -> RestoreStanding:
@@ -278,8 +277,7 @@ class RestoreState:
         return self.standing()
 
     def _recombined(self) -> BackupKey:
-        with combine(self._given) as seed:
-            key = BackupKey(seed)
+        key = recombined(self._given)
         assert self._header is not None
         if not key.is_for(self._header.recipient):
             key.wipe()

@@ -77,7 +77,7 @@ def holdings(node: NodeState, _connection: int, _request: Empty, _now: int) -> H
 
 def certificate(node: NodeState, _connection: int, request: CertificateRequest, _now: int) -> CertificateSignature:
     """This boot's signature over the certificate of a key held here."""
-    held = node.keys.newest(request.key)
+    held = node.keys.get(request.key, request.version) if request.version else node.keys.newest(request.key)
     return p256.with_statement(node, held, certify(node.identity, held.body))
 
 

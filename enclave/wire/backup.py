@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enclave.wire.message import Message
 
+RESTORE_PURPOSE = "restore"
+"""Named in the evidence of the one-shot process: no node counts it as a peer."""
+
 
 class BackupRequest(Message, frozen=True):
     """Ask for the next piece of a bundle; without a name a new one begins."""

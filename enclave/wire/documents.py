@@ -48,10 +48,12 @@ class KeyHolding(Message, frozen=True):
     state: str
 
 
-class CertificateRequest(Message, frozen=True):
+class CertificateRequest(Message, frozen=True, omit_defaults=True):
     """Ask for this boot's signature over a key's certificate."""
 
     key: str
+    version: int = 0
+    """0: the newest held."""
 
 
 class CertificateSignature(Message, frozen=True):

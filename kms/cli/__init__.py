@@ -29,6 +29,7 @@ VERBS = {
     "secrets": ("kms.cli.secrets:secrets", "Secrets that only attested workloads get."),
     "rewrap": ("kms.cli.rewrap:rewrap", "Seal data to another key, inside one named enclave."),
     "cluster": ("kms.cli.cluster:cluster", "Found a cluster; change its machines, code, operators and rules."),
+    "backup": ("kms.cli.backup:backup", "Bundles for custodians: make, prove, restore."),
     "nodes": ("kms.cli.nodes:nodes", "List the nodes and verify their evidence from here."),
     "receipts": ("kms.cli.receipts:receipts", "Fetch and verify what proves a decision of the nodes."),
     "audit": ("kms.cli.audit:audit", "Follow, verify and export the audit chain and the nodes' logs."),

@@ -28,21 +28,33 @@ def _values(entry: SlotEntry, register: str) -> list[str]:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the signed chain into FILE.",
 )
+@click.option(
+    "--with",
+    "signed",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --out: continue the chain by this signed version, which no node has yet.",
+)
 @with_target
-def show(number: int | None, diff: int | None, out: Path | None, target: Target) -> None:
+def show(number: int | None, diff: int | None, out: Path | None, signed: Path | None, target: Target) -> None:
     """Print the newest roster, verified step by step from the pinned cluster id.
 
     --json prints the roster as it is signed.
     """
+
+    added = signed.read_bytes() if signed is not None else None
 
     async def work() -> None:
         async with target.client() as client:
             rosters = {roster.version: roster for roster in await client.rosters.chain()}
             newest = max(rosters)
             if out is not None:
-                from enclave.roster_chain import write_chain
+                from enclave.roster_chain import read_chain, write_chain
 
-                write_output(out, write_chain(client.trust.followed.envelopes) + b"\n")
+                envelopes = client.trust.followed.envelopes
+                if added is not None:
+                    later = read_chain(added, known=rosters[newest])
+                    envelopes = [*envelopes, *(link.envelope for link in later)]
+                write_output(out, write_chain(envelopes) + b"\n")
                 return
             if (number or newest) not in rosters or (diff or newest) not in rosters:
                 raise UsageError(f"the cluster's rosters are versions {min(rosters)} to {newest}")
