@@ -139,7 +139,13 @@ class _Raw:
     blockhash: bytes
     instructions: tuple[tuple[int, bytes, bytes], ...]
     tables: tuple[bytes, ...]
-    loaded: int
+    loads: tuple[int, ...]
+    """How many accounts each table supplies."""
+
+    @property
+    def loaded(self) -> int:
+        """Accounts from all tables."""
+        return sum(self.loads)
 
 
 def _read(cursor: Cursor) -> _Raw:
@@ -158,12 +164,12 @@ def _read_body(cursor: Cursor, version: int | None) -> _Raw:
     instructions = tuple(
         (cursor.byte(), cursor.take(cursor.length()), cursor.take(cursor.length())) for _ in range(cursor.length())
     )
-    tables, loaded = [], 0
+    tables, loads = [], []
     if version == 0:
         for _ in range(cursor.length()):
             tables.append(cursor.take(32))
             # Two index lists: accounts to write, accounts to read.
-            loaded += len(cursor.take(cursor.length())) + len(cursor.take(cursor.length()))
+            loads.append(len(cursor.take(cursor.length())) + len(cursor.take(cursor.length())))
     return _Raw(
         version=version,
         signatures=signatures,
@@ -173,7 +179,7 @@ def _read_body(cursor: Cursor, version: int | None) -> _Raw:
         blockhash=blockhash,
         instructions=instructions,
         tables=tuple(tables),
-        loaded=loaded,
+        loads=tuple(loads),
     )
 
 
@@ -184,6 +190,8 @@ def _check(raw: _Raw, cursor: Cursor) -> None:
         cursor.refuse("header counts do not fit the accounts")
     if len(set(raw.accounts)) != static or static + raw.loaded > 256:
         cursor.refuse("accounts repeat or exceed 256")
+    if not all(raw.loads):
+        cursor.refuse("a lookup table that supplies nothing")
     for program, accounts, _ in raw.instructions:
         if not 0 < program < static:
             cursor.refuse("a program index out of range")
