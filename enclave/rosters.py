@@ -59,18 +59,19 @@ class RosterBook:
         """`first` and `later` are the configuration's verified chain; what is sealed continues it.
 
         A node that holds nothing takes the whole configured chain as in force: it has no share that could be
-        used too early, and its peers judge it by their own rosters.
+        used too early, and its peers judge it by their own rosters.  To them it acknowledges what it found
+        configured as received now, whatever date operators wrote: a wiped disk shortens nobody's delay.
 
         Raises StorageError if what is sealed does not continue the configuration, DocumentError for a chain that
         does not continue what is sealed.
         """
         self._store = store
-        self._versions: dict[int, _Version] = {first.version: _Version(roster=first, received_at=first.created_at)}
+        self._versions: dict[int, _Version] = {first.version: _Version(roster=first, received_at=now)}
         self._active = first.version
         self._grace: dict[bytes, int] = {}
         """Digest of a roster that was in force -> until when evidence may still name it, Unix seconds."""
         for link in later:
-            self._versions[link.roster.version] = _Version(roster=link.roster, received_at=link.roster.created_at)
+            self._versions[link.roster.version] = _Version(roster=link.roster, received_at=now)
         sealed = self._load()
         state = store.get(STATE, "")
         if state is None:
@@ -80,7 +81,7 @@ class RosterBook:
         if self._active not in self._versions:
             raise StorageError("the roster in force is neither sealed nor configured", code="storage.form")
         for link in later:
-            if link.roster.version > self._active and str(link.roster.version) not in sealed:
+            if str(link.roster.version) not in sealed:
                 self._seal(link.roster.version, link.envelope, now)
         if state is None or _decode(_State, state).active != self._active:
             self._seal_state()

@@ -16,11 +16,14 @@ from enclave.diversity import Dimension, DiversityTerms
 from enclave.documents import sign_document
 from enclave.ids import new_id
 from enclave.roster import PAYLOAD_TYPE, OperatorEntry, Role
+from enclave.roster_chain import Link
 from enclave.rosters import GRACE_S, PENDING_MAX
+from enclave.seal import SealedStore
 from enclave.signing_key import SigningKey
 from enclave.wire.documents import ControlRequest
 from enclave.wire.rosters import RosterOffer
 from tests.enclave.node.roster_world import NEW_CODE, Rosters, successor, with_code
+from tests.enclave.node.test_boots import enrolment
 from tests.enclave.node.world import MRTD, World
 
 MESSAGE = b"still signing"
@@ -297,3 +300,35 @@ def _signed(payload: dict[str, Any], *signers: SigningKey) -> bytes:
     for signer in signers:
         envelope = envelope.signed(signer.ed25519)
     return canonical_json(envelope.to_json())
+
+
+def test_a_disk_wiped_under_a_newer_chain_does_not_shorten_the_delay(rosters: Rosters) -> None:
+    """A node started anew with a chain that has the new code says when it saw it, not what date operators wrote."""
+    world = rosters.world
+    rosters.offer(rosters.sign(upgrade_delay_s=3600))
+    world.now += 7200
+    world.attest()
+    envelope = rosters.sign(slots=with_code(world.roster, MRTD.hex(), NEW_CODE))
+    wiped = ["node-3", "node-4", "node-5"]
+    for slot in wiped:
+        world.stop(slot)
+        for path in world.store_path(slot).parent.glob("node.db*"):
+            path.unlink()
+        later = tuple(
+            Link(roster=roster, envelope=made)
+            for roster, made in zip(rosters.chain[1:], rosters.envelopes[1:], strict=True)
+        )
+        store = SealedStore.open(
+            world.store_path(slot), cluster=world.roster.cluster_id, slot=slot, tee=world.tee(slot)
+        )
+        world.boot(slot, store, rosters=later)
+    acks = rosters.offer(envelope)
+    for (
+        slot
+    ) in wiped:  # one operator admits the disks; they take no evidence under the version before, node-1 takes theirs
+        world.call("node-1", "control", ControlRequest(document=sign_document(enrolment(world, slot), world.operator)))
+    world.push()
+    for slot in wiped:
+        assert world.call("node-1", "present", world.evidence(slot, "node-1")).result == "trusted"
+    assert rosters.refused(rosters.activate, acks.values(), "node-1") == "activation.delay"
+    assert {acks[slot].received_at for slot in wiped} == {world.now}

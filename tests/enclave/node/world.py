@@ -22,6 +22,7 @@ from enclave.errors import RefusedError
 from enclave.heartbeats.bounds import INTERVAL_S
 from enclave.ids import new_id
 from enclave.roster import Environment, OperatorEntry, Role, Roster
+from enclave.roster_chain import Link
 from enclave.roster_slots import ProofOfCloudTerms, SlotEntry
 from enclave.seal import SealedStore
 from enclave.secret import Secret
@@ -167,10 +168,11 @@ class World:
             store = SealedStore.open(self.store_path(slot), cluster=self.roster.cluster_id, slot=slot, tee=tee)
             self.boot(slot, store, tee=tee)
 
-    def boot(self, slot: str, store: SealedStore, *, tee: LocalTee | None = None) -> None:
-        """Boot one node on an open store."""
+    def boot(self, slot: str, store: SealedStore, *, tee: LocalTee | None = None, rosters: Sequence[Link] = ()) -> None:
+        """Boot one node on an open store, configured with a roster's later versions too if given."""
         self.nodes[slot] = NodeState(
             roster=self.roster,
+            rosters=rosters,
             slot=slot,
             store=store,
             tee=tee or self.tee(slot),
