@@ -185,6 +185,10 @@ def _read_labels(fields: Fields) -> dict[str, str]:
         return {}
     labels = fields.mapping("labels", high=LABELS_MAX)
     for name, value in labels.items():
-        if not isinstance(value, str) or len(value) > 128 or not value.isprintable() or not name.isprintable():
+        try:
+            check_name(name)
+        except CallerError as error:
+            fields.refuse(error.detail, "labels")
+        if not isinstance(value, str) or len(value) > 128 or not value.isprintable():
             fields.refuse("expected texts of at most 128 printable characters", "labels")
     return labels

@@ -128,7 +128,7 @@ class Keys:
 
     async def certified(self, key: str) -> CertifiedKey:
         """As `get`, from memory where possible: what is certified never changes within a key version."""
-        return self._certified.get(key) or await self.get(key)
+        return self._certified.get(check_id(key, "key")) or await self.get(key)
 
     async def derive(self, key: str, path: str) -> DerivedKey:
         """The child of a certified key at `path` (`m/0/5`), computed here.
