@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable
 
 from enclave.errors import StorageError
-from enclave.seal import SealedStore, _prepare
+from enclave.seal import SealedStore, _prepare, _raise
 from enclave.tee import Tee
 
 
@@ -49,15 +49,18 @@ class Disk:
     def open(self, tee: Tee) -> SimStore:
         """The store as a starting node finds it; raises StorageError."""
         connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        if self._image is not None:
-            connection.deserialize(self._image)
         try:
+            if self._image is not None:
+                connection.deserialize(self._image)
             _prepare(connection, cluster=self._cluster, slot=self._slot)
             store = SimStore(connection, cluster=self._cluster, slot=self._slot, tee=tee)
             store._check()
         except StorageError:
             connection.close()
             raise
+        except sqlite3.Error as error:
+            connection.close()
+            _raise(error)  # as SealedStore.open does
         self._connection = connection
         return store
 

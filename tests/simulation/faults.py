@@ -37,8 +37,8 @@ PROFILES: dict[str, dict[str, float]] = {
 }
 """Mean number of times each fault is begun."""
 
-LASTS_S = (6.0, 16.0)
-REQUESTS = (4, 12)
+LASTS_S = (5.0, 13.0)
+REQUESTS = (4, 11)
 
 Action = Callable[[], None]
 

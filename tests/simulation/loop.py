@@ -49,6 +49,9 @@ class SimLoop(asyncio.BaseEventLoop):
         """What the loop itself met: exceptions in callbacks and tasks nobody awaited."""
         self.set_exception_handler(lambda _loop, context: self.errors.append(context))
 
+    def __del__(self) -> None:
+        """There is nothing that would have to be closed."""
+
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._now

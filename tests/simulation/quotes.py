@@ -67,7 +67,7 @@ class StandInVerifier:
         del collateral
         try:
             quote = msgspec.msgpack.decode(evidence, type=_Quote)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise EvidenceError("not a quote", code="evidence.malformed") from None
         expected = _mac(quote.platform, quote.measurements, quote.report_data)
         if evidence != _sealed(quote.platform, quote.measurements, quote.report_data) or quote.mac != expected:

@@ -147,7 +147,8 @@ class Book:
         except (ConnectionError, TimeoutError):
             status, answer = None, None
         self.documents.append((self.cluster.loop.time(), document, status))
-        self.cluster.observer.event(f"operator: {document.kind} {document.subject} got {status} {answer and answer.get('code', '')}")
+        code = answer.get("code", "") if isinstance(answer, dict) else ""
+        self.cluster.observer.event(f"operator: {document.kind} {getattr(document, 'state', '')} got {status} {code}")
 
     def freeze(self, key: str, state: str) -> Freeze:
         """Stop a key, or let it go."""
@@ -187,7 +188,8 @@ class Book:
         except (ConnectionError, TimeoutError):
             status, answer = None, None
         self.orders.append((order, status, answer))
-        cluster.observer.event(f"operator: {order.action} got {status} {answer and answer.get('code', '')}")
+        code = answer.get("code", "") if isinstance(answer, dict) else ""
+        cluster.observer.event(f"operator: {order.action} got {status} {code}")
         return status
 
 
