@@ -47,7 +47,7 @@ ROWS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "rules of two names": (lambda payload: _with(payload, rules=[ALLOW_MESSAGES] * 2), "policy.malformed"),
     "too many rules": (
         lambda payload: _with(payload, rules=[ALLOW_MESSAGES | {"name": f"r{n}"} for n in range(300)]),
-        "policy.malformed",
+        "document.malformed",
     ),
     "no rules": (lambda payload: _with(payload, rules=None), "document.malformed"),
 }
