@@ -19,7 +19,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = ("base", "build", "node", "gateway", "client", "dev")
+EXTRAS = ("base", "build", "node", "gateway", "client", "backup", "dev")
 """`base` is the plain install, `build` what turns a checkout into a wheel, the rest are the extras."""
 COOLDOWN = datetime.timedelta(days=7)
 """Releases younger than this are not taken: most poisoned uploads are found within days."""
