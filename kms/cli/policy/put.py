@@ -26,7 +26,13 @@ from kms.cli.policy.file import LIMITS, read_policy
 def put(file: BinaryIO, policy: str | None, name: str | None, out: Path | None, target: Target) -> None:
     """Sign and put the policy in FILE (`-` for stdin).
 
-    FILE holds {"name"?, "rules": [...], "budgets"?, "rate"?, "nonce_guard"?} or the list of rules alone.
+    FILE holds {"name"?, "rules": [...], "budgets"?, "rate"?, "nonce_guard"?} or the list of rules alone. Without
+    --policy it becomes a new policy; with it the next version, and no earlier one ever counts again.
+
+    What a version takes away counts at each node on receipt. What it newly allows counts once enough holders of every
+    key concerned have acknowledged it. A policy that promises more at once than its budgets let through is refused.
+
+    Try it before: `kms policy test FILE CASES`, and `kms policy diff pol_... FILE` for what would change.
     """
     value = read_policy(file)
     limits = {name: value[name] for name in LIMITS if name in value}

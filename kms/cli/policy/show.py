@@ -12,7 +12,10 @@ from kms.cli.output import emit_json
 @click.argument("policy")
 @with_target
 def show(policy: str, target: Target) -> None:
-    """Show POLICY (pol_...), newest version, as its operators signed it (always JSON)."""
+    """Show POLICY (pol_...), newest version, as its operators signed it (always JSON).
+
+    The signatures are checked here against the roster. `kms policy diff`, `evaluate` and `test` take pol_... themselves.
+    """
 
     async def work() -> None:
         async with target.client(target.anyone()) as client:

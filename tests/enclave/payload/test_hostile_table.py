@@ -74,6 +74,11 @@ def lower_amount(made: Psbt) -> None:
 
 ROWS: dict[str, tuple[tuple[str, str], bytes, str]] = {
     "unknown member": (EVM, text(kind="eip191", message=b64url(b"x"), note="x"), "payload.malformed"),
+    "a question in place of a request": (
+        EVM,
+        text(kind="eip191", message=b64url(b"x"), dry_run=True),
+        "payload.malformed",
+    ),
     "unknown field": (EVM, transaction(gasLimit=21000), "payload.malformed"),
     "two payloads in one": (EVM, text(kind="eip191", message=b64url(b"x"), typed_data={}), "payload.malformed"),
     "fields and bytes": (
