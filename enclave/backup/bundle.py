@@ -199,8 +199,8 @@ def read_bundle(data: bytes, *, cluster: bytes, slot: str | None = None) -> Bund
         if MAGIC.startswith(data):
             raise _truncated()
         raise BackupError("not a bundle")
-    if len(data) > 7 and data[7] > FORMAT:
-        raise newer()
+    if len(data) > 7 and data[7] != FORMAT:
+        raise newer() if data[7] > FORMAT else BackupError("not a bundle")
     if len(data) > BUNDLE_BYTES_MAX:
         raise BackupError("larger than any bundle", code="backup.too-large")
     pieces = _pieces(data)

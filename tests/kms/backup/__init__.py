@@ -1,0 +1,1 @@
+"""Tests of kms.client.backup and `kms backup`."""
