@@ -1,4 +1,4 @@
-"""`kms agents`: create, list, revoke, revoke-credential."""
+"""`kms agents`: create, list, keys, revoke, revoke-credential."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kms.cli.lazy import LazyGroup
 VERBS = {
     "create": ("kms.cli.agents.create:create", "Register an agent; makes its key file unless given a public key."),
     "list": ("kms.cli.agents.list:list_", "List the agents."),
+    "keys": ("kms.cli.agents.keys:keys", "Add keys to an agent, or remove them."),
     "revoke": ("kms.cli.agents.revoke:revoke", "Revoke an agent for good."),
     "revoke-credential": ("kms.cli.agents.credential:revoke_credential", "Take back one key of an agent."),
 }
