@@ -1,4 +1,4 @@
-"""Campaigns: `python -m tests.simulation --timelines N --seed S [--jobs J]`, and one timeline again by `--replay SEED`."""
+"""Campaigns: `python -m tests.simulation --timelines N --seed S [--jobs J]`; one timeline again: `--replay SEED`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 
 if os.environ.get("PYTHONHASHSEED") != "0":
     # The order of sets of strings is part of what a seed has to fix.
-    os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    os.execve(
+        sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
+    )
 
 from tests.simulation.campaign import main
 

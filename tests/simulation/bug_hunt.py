@@ -1,4 +1,4 @@
-"""Looks for every bug of tests.simulation.bugs: `python -m tests.simulation.bug_hunt [name ...]`; prints one line each."""
+"""Looks for every bug of tests.simulation.bugs: `python -m tests.simulation.bug_hunt [name ...]`; one line each."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ def main(names: list[str]) -> int:
         cluster.build()
         for name in names or list(BUGS):
             bug = BUGS[name]
-            tried = 0
-            for result in forked(cluster, range(1, SEEDS_MAX + 1), jobs=os.cpu_count() or 1, profile=bug.profile, prepare=bug.put_in):
-                tried += 1
+            played = forked(
+                cluster,
+                range(1, SEEDS_MAX + 1),
+                jobs=os.cpu_count() or 1,
+                profile=bug.profile,
+                prepare=bug.put_in,
+            )
+            for tried, result in enumerate(played, start=1):
                 if any(violation.startswith(bug.invariant + ":") for violation in result.violations):
                     print(f"{bug.invariant}: noticed after {tried} timelines: {name} ({bug.what})", flush=True)
                     break
             else:
                 missed += 1
-                print(f"{bug.invariant}: NOT noticed in {tried} timelines: {name} ({bug.what})", flush=True)
+                print(f"{bug.invariant}: NOT noticed in {SEEDS_MAX} timelines: {name} ({bug.what})", flush=True)
     finally:
         shutil.rmtree(cluster.directory, ignore_errors=True)
     return 1 if missed else 0

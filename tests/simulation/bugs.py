@@ -73,7 +73,7 @@ def _nonce_stays() -> None:
         object.__setattr__(held, "pair", NoncePair(d.duplicate(), e.duplicate()))
         return found
 
-    setattr(NoncePool, "pop", keeps)
+    _replace(NoncePool, "pop", keeps)()
 
 
 def _share_kept() -> None:
@@ -86,14 +86,14 @@ def _share_kept() -> None:
         old = self._share
         return transcript, replace(old, secret=old.secret.duplicate())
 
-    module.round3 = keeps
+    _replace(module, "round3", keeps)()
 
 
 def _commit_forgotten() -> None:
     def commit(self: SimNode) -> None:
         self.observer.committed(self)
 
-    setattr(SimNode, "commit", commit)
+    _replace(SimNode, "commit", commit)()
 
 
 def _executed_again() -> None:
@@ -107,7 +107,7 @@ def _executed_again() -> None:
         )
         return admit(connection, admission)
 
-    module.admit = again
+    _replace(module, "admit", again)()
 
 
 def _share_instead_of_signature() -> None:
@@ -131,7 +131,7 @@ def _share_in_an_error() -> None:
             held = self._keys.get(f"{key}/{version}")
             raise RefusedError(f"share {declassify(held.share).hex()} is of another epoch", code=error.code) from None
 
-    setattr(KeyTable, "get", tells)
+    _replace(KeyTable, "get", tells)()
 
 
 def _the_honest_are_blamed() -> None:
@@ -146,7 +146,7 @@ def _fetch_once() -> None:
     def once(self: Any) -> Any:
         return self._fetching if self._fetching is not None else fetch(self)
 
-    setattr(Fetched, "_fetch", once)
+    _replace(Fetched, "_fetch", once)()
 
 
 def _never_reconnects() -> None:
@@ -157,7 +157,7 @@ def _never_reconnects() -> None:
         lost(self, connection)
         self._gone = gone
 
-    setattr(NodeLink, "_lost", loses)
+    _replace(NodeLink, "_lost", loses)()
 
 
 BUGS: dict[str, Bug] = {
@@ -188,7 +188,7 @@ BUGS: dict[str, Bug] = {
     "a decision is not logged": Bug(
         invariant="I6",
         profile="weather",
-        put_in=lambda: RECORDED.update({"sign": _nothing}),  # type: ignore[dict-item]
+        put_in=lambda: RECORDED.update({"sign": _nothing}),
         what="RECORDED['sign'] writes no leaf",
     ),
     "a repeated request is executed again": Bug(
@@ -207,7 +207,10 @@ BUGS: dict[str, Bug] = {
         invariant="I11", profile="limits", put_in=_replace(Budgets, "check", _nothing), what="Budgets.check returns"
     ),
     "the nonce guard is not asked": Bug(
-        invariant="I11", profile="weather", put_in=_replace(NonceGuard, "check", _nothing), what="NonceGuard.check returns"
+        invariant="I11",
+        profile="weather",
+        put_in=_replace(NonceGuard, "check", _nothing),
+        what="NonceGuard.check returns",
     ),
     "members are not looked up": Bug(
         invariant="I12",

@@ -23,6 +23,7 @@ from tests.simulation.cluster import Cluster
 from tests.simulation.timeline import Result, play
 
 REPORT_EVERY = 500
+DIED = "defect: the process died"
 ALARM_S = 300
 """Real seconds after which a timeline is taken for stuck."""
 
@@ -52,7 +53,14 @@ class Totals:
             self.failed.append(result)
 
 
-def forked(cluster: Cluster, seeds: Iterable[int], *, jobs: int, prepare: Callable[[], None] = lambda: None, **options: Any) -> Iterator[Result]:
+def forked(
+    cluster: Cluster,
+    seeds: Iterable[int],
+    *,
+    jobs: int,
+    prepare: Callable[[], None] = lambda: None,
+    **options: Any,
+) -> Iterator[Result]:
     """Play seeds in forks of `cluster`, `jobs` at once, in no particular order; `prepare` runs in each fork first."""
     surroundings.settle()
     running: dict[int, tuple[int, int, bytearray]] = {}
@@ -83,7 +91,7 @@ def forked(cluster: Cluster, seeds: Iterable[int], *, jobs: int, prepare: Callab
             os.close(descriptor)
             os.waitpid(pid, 0)
             del running[descriptor]
-            yield pickle.loads(data) if data else Result(seed=seed, profile="?", violations=["defect: the process died"])  # noqa: S301
+            yield (pickle.loads(data) if data else Result(seed=seed, profile="?", violations=[DIED]))
 
 
 def _child(cluster: Cluster, seed: int, writing: int, prepare: Callable[[], None], options: dict[str, Any]) -> None:

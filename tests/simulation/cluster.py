@@ -15,7 +15,6 @@ from attestation.canonical import canonical_json
 from attestation.envelope import Envelope, b64url
 from attestation.proof_of_cloud.platform_id import INTEL_PPID, PlatformId
 from attestation.proof_of_cloud.registry import Registry
-from attestation.roots import Roots
 from attestation.simulated.authority import Authority, simulated_measurement
 from attestation.verifier import Verifier
 from enclave.diversity import Dimension, DiversityTerms
@@ -47,7 +46,9 @@ BUDGET = 5
 class Cluster:
     """All parts of one simulated cluster."""
 
-    def __init__(self, *, count: int = 5, gateways: int = 1, witness: WitnessTerms | None = None, real: bool = False) -> None:
+    def __init__(
+        self, *, count: int = 5, gateways: int = 1, witness: WitnessTerms | None = None, real: bool = False
+    ) -> None:
         self.real = real
         self.loop = SimLoop(TEMPLATE_SEED)
         surroundings.install(self.loop, real=real)
@@ -79,6 +80,8 @@ class Cluster:
         self.nodes = {slot: self._node(slot, number) for number, slot in enumerate(self.slots)}
         self.gateways = [self._gateway(number) for number in range(gateways)]
         self.keys: dict[str, dict[str, Any]] = {}
+        self.ciphertext = ""
+        """Something to decrypt, where cryptography is real."""
 
     @property
     def now(self) -> int:
@@ -180,7 +183,9 @@ class Cluster:
             started = gateway.start()
             assert started is not None
             self.loop.run_until(started)
-        self.wait(lambda: all(len(host.gateway.fleet.trusting()) == len(self.slots) for host in self.gateways if host.gateway))
+        self.wait(
+            lambda: all(len(host.gateway.fleet.trusting()) == len(self.slots) for host in self.gateways if host.gateway)
+        )
         self.loop.run_for(3.0)
         self.put("POST", "/v1/agents", self.agent_document())
         self.put("PUT", f"/v1/policies/{self.policy_id}", self.policy_document())
@@ -190,7 +195,17 @@ class Cluster:
         self.create_key("evm", spec="secp256k1-ecdsa", usage="evm", policy=self.policy_id, shares_needed=2)
         if self.real:
             self.create_key("hpke", spec="hpke-x25519", usage="decrypt", policy=self.policy_id)
+            self._encrypt()
         self.loop.run_for(3.0)
+
+    def _encrypt(self) -> None:
+        body = canonical_json({"plaintext": b64url(b"plaintext"), "context": {}})
+        name = self.keys["hpke"]["key"]
+        token = self.token("encrypt", f"{name}/1", body)
+        exchange = self.gateway.send("POST", f"/v1/keys/{name}/encrypt", token=token, body=body)
+        status, answer = self.loop.run_until(exchange)
+        assert status == 200, answer
+        self.ciphertext = answer["ciphertext"]
 
     def wait(self, ready: Any, limit: float = 60.0) -> None:
         """Let time pass until something holds."""

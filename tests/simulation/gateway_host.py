@@ -100,6 +100,11 @@ class GatewayHost(Host):
         return store
 
     @property
+    def is_trusted_by_all(self) -> bool:
+        """Whether every node is usable and trusts every other."""
+        return self.gateway is not None and len(self.gateway.fleet.trusting()) == len(self.roster.slots)
+
+    @property
     def is_up(self) -> bool:
         """Whether requests are served."""
         return self._server is not None

@@ -20,7 +20,6 @@ COMMIT_S = 0.002
 """Time from handing over to durable."""
 
 
-
 class _Inline(GroupCommit):
     """Group commit by the loop instead of by a thread."""
 
@@ -30,7 +29,7 @@ class _Inline(GroupCommit):
         self._connection = connection
         self._snapshot = snapshot
         self._restore = restore
-        self._on_fatal = lambda reason: None  # type: ignore[assignment, return-value]  # noqa: ARG005
+        self._on_fatal = lambda reason: None
         self._collected: list[_Job] = []
         self._closed = False
 

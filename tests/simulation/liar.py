@@ -110,7 +110,9 @@ def silence(_facts: Facts, rng: random.Random, note: Note) -> Fault:
     def fault(verb: str, _request: Message, reply: Message) -> Message:
         if verb in ("sign", "ecdsa-start", "ecdsa-round", "nonces") and rng.random() < 0.8:
             note("lie: refusal")
-            raise RefusedError("policy says no", code=rng.choice(["policy.denied", "budget.exceeded", "token.replayed"]))
+            raise RefusedError(
+                "policy says no", code=rng.choice(["policy.denied", "budget.exceeded", "token.replayed"])
+            )
         return reply
 
     return fault

@@ -100,7 +100,9 @@ class SimLoop(asyncio.BaseEventLoop):
         assert self.connector is not None
         return await self.connector.connect(protocol_factory, host, port)
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.Handle:
         """There are no threads."""
         return self.call_soon(callback, *args, context=context)
 

@@ -134,8 +134,8 @@ class NodeHost(Host):
 
     def _forget(self, state: NodeState) -> None:
         """Memory that loses its power: wiped here so that a long run of timelines does not grow."""
-        for pool in (*state._pools.values(), *state._schnorr_pools.values()):
-            pool.wipe()
+        for number in {*state._pools, *state._schnorr_pools}:
+            state.disconnect(number)
         state.ecdsa.wipe()
         state.ceremonies.wipe()
         state.keys.wipe()

@@ -75,9 +75,7 @@ class StandInVerifier:
         return claims(quote.platform, quote.measurements, quote.report_data, evidence, now)
 
 
-def claims(
-    platform: bytes, measurements: Mapping[str, str], report_data: bytes, evidence: bytes, now: int
-) -> Claims:
+def claims(platform: bytes, measurements: Mapping[str, str], report_data: bytes, evidence: bytes, now: int) -> Claims:
     """What a genuine quote says."""
     return Claims(
         tee=Tee.TDX,

@@ -180,12 +180,14 @@ def install() -> None:
         raise AssertionError(f"the stand-in group does not know {', '.join(sorted(unknown))}")
     for name in POINTS:
         setattr(group, name, getattr(StandInGroup, name))
-    for module in (enclave.identity, enclave.signing_key, enclave.certificate):
-        module.crypto_sign_open = sign_open  # type: ignore[attr-defined]
-    for module in (enclave.identity, enclave.signing_key):
-        module.Ed25519PrivateKey = StandInKey  # type: ignore[attr-defined, misc]
-    enclave.certificate.crypto_core_ed25519_is_valid_point = is_point  # type: ignore[attr-defined]
-    attestation.envelope.Ed25519PublicKey = StandInPublicKey  # type: ignore[attr-defined, misc]
+    modules: tuple[Any, ...] = (enclave.identity, enclave.signing_key, enclave.certificate)
+    for module in modules:
+        module.crypto_sign_open = sign_open
+    for module in modules[:2]:
+        module.Ed25519PrivateKey = StandInKey
+    modules[2].crypto_core_ed25519_is_valid_point = is_point
+    envelopes: Any = attestation.envelope
+    envelopes.Ed25519PublicKey = StandInPublicKey
     frost: Any = enclave.threshold.frost
     frost._verifies = frost_verifies
 

@@ -18,6 +18,7 @@ import enclave.state
 import enclave.verdicts
 import kms.fleet.admittance
 import kms.fleet.connection
+import kms.fleet.heartbeats
 import kms.fleet.nonces
 import kms.receipts.collector
 import kms.receipts.schema
@@ -32,6 +33,9 @@ from tests.simulation.quotes import StandInVerifier
 
 MADV_NORMAL = 0
 """Timelines are forked from a prepared world, whose secrets they need: pages are not wiped at a fork here."""
+
+SOON_S = 0.5
+"""Pause between heartbeat rounds while a node is not at work: 0.2 s in production."""
 
 LOG_EVERY_S = 4.0
 """Pause between two fetches of nodes' logs: a second in production, where time costs nothing between two."""
@@ -65,6 +69,8 @@ def install(loop: SimLoop, *, real: bool) -> None:
     kms.receipts.store.LogStore.reader = lambda self: self  # type: ignore[method-assign]
     nonces: Any = kms.fleet.nonces
     nonces.BATCH, nonces.LOW = NONCES, NONCES // 2
+    heartbeats: Any = kms.fleet.heartbeats
+    heartbeats.SOON_S = SOON_S
     collector: Any = kms.receipts.collector
     collector.EVERY_S = LOG_EVERY_S
     for module in _MODULES:
@@ -102,5 +108,7 @@ def _drop(_: Any, __: str, ___: Any) -> Any:
 def _log_file(_path: Any) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     tables = kms.receipts.schema._TABLES
-    connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version={kms.receipts.schema.SCHEMA_VERSION}; COMMIT;")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {tables} PRAGMA user_version={kms.receipts.schema.SCHEMA_VERSION}; COMMIT;"
+    )
     return connection

@@ -42,7 +42,8 @@ def test_the_order_of_machines_is_seeded() -> None:
     """Callbacks of one instant come in an order that the seed fixes and that other seeds change."""
 
     def order(seed: int) -> tuple[str, ...]:
-        loop, ran = SimLoop(seed), []
+        ran: list[str] = []
+        loop = SimLoop(seed)
         for name in "abcdefgh":
             loop.inject(Machine(Host(name, loop)), 1.0, ran.append, name)
         loop.run_for(2.0)
@@ -54,7 +55,8 @@ def test_the_order_of_machines_is_seeded() -> None:
 
 def test_one_machine_keeps_its_order() -> None:
     """Callbacks of one machine run as they were scheduled."""
-    loop, ran = SimLoop(3), []
+    ran: list[int] = []
+    loop = SimLoop(3)
     machine, other = Machine(Host("one", loop)), Machine(Host("two", loop))
 
     def schedule() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from nacl.exceptions import BadSignatureError
@@ -14,7 +17,6 @@ from enclave.errors import AbortError, CallerError
 from enclave.group.ed25519 import ED25519, ORDER
 from enclave.tee import TeeError
 from enclave.threshold.frost_binding import challenge
-from tests.simulation import standins
 from tests.simulation.quotes import StandInTee, StandInVerifier
 from tests.simulation.standins import StandInGroup, StandInKey, StandInPublicKey, frost_verifies, sign_open
 
@@ -54,7 +56,9 @@ def test_polynomials_of_points_agree_with_those_of_scalars(coefficients: list[in
         assert GROUP.evaluate_points(points, x, through_zero=through_zero) == GROUP.base_mult_public(value)
         row = GROUP.evaluate_points_to(points, x, through_zero=through_zero)
         assert row[-1] == GROUP.base_mult_public(value)
-    assert GROUP.combination((k, point) for k, point in zip([3], points, strict=False)) == GROUP.mult_public(3, points[0])
+    assert GROUP.combination((k, point) for k, point in zip([3], points, strict=False)) == GROUP.mult_public(
+        3, points[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,7 @@ def test_a_signature_is_of_one_key_and_one_message() -> None:
 
 def test_unknown_keys_are_verified_for_real() -> None:
     """A key that is no stand-in counts by its real signature, so that nothing passes by being unknown."""
-    real = standins.Ed25519PrivateKey.generate()
+    real = Ed25519PrivateKey.generate()
     public = real.public_key().public_bytes_raw()
     assert sign_open(real.sign(b"message") + b"message", public) == b"message"
     with pytest.raises(BadSignatureError):
@@ -121,7 +125,7 @@ def test_quotes_are_made_by_platforms_only() -> None:
 
 def test_sealing_keys_belong_to_machine_and_code() -> None:
     """Another machine or another measurement gets another key; a platform that cannot seal gives none."""
-    same = {"mrtd": b"m" * 48, "mrconfigid": b"c" * 48}
+    same: dict[str, Any] = {"mrtd": b"m" * 48, "mrconfigid": b"c" * 48}
     with StandInTee(b"p" * 16, **same).sealing_key("a") as key:
         assert StandInTee(b"p" * 16, **same).sealing_key("a").same(key)
         assert not StandInTee(b"q" * 16, **same).sealing_key("a").same(key)

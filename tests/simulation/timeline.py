@@ -6,7 +6,6 @@ Phases: trouble (faults and requests at seeded times), healing (every fault ends
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,6 +20,9 @@ from tests.simulation.workload import Book
 
 HEAL_S = 45.0
 """Virtual seconds within which a healed cluster has to work again: leases, retries and back-off add up to 25."""
+
+HEAL_CEREMONIES_S = 140.0
+"""The same where a ceremony was interrupted: it counts as abandoned after 30 s and is looked for once a minute."""
 
 PROBE_NONCE = 1_000_000
 
@@ -69,9 +71,9 @@ def play(cluster: Cluster, seed: int, *, profile: str | None = None, verbose: bo
     except StuckError as error:
         facts.violation("L1", str(error))
     for context in cluster.loop.errors:
-        error = context.get("exception")
-        if error is not None and not isinstance(error, (asyncio.CancelledError,)) and type(error).__name__ != "PowerError":
-            facts.violation("defect", f"{type(error).__name__} in a callback: {context.get('message')}: {error}")
+        problem = context.get("exception")
+        if isinstance(problem, Exception):
+            facts.violation("defect", f"{type(problem).__name__} in a callback: {context.get('message')}: {problem}")
     return Result(
         seed=seed,
         profile=name,
@@ -87,7 +89,8 @@ def play(cluster: Cluster, seed: int, *, profile: str | None = None, verbose: bo
 def _quiet(facts: Facts, trouble: Trouble) -> None:
     """L1: with a quorum healthy and the network quiet, every admitted request finishes.  L2: crashes have healed."""
     loop, book, cluster = facts.cluster.loop, facts.book, facts.cluster
-    end = loop.time() + HEAL_S
+    patience = HEAL_CEREMONIES_S if book.orders else HEAL_S
+    end = loop.time() + patience
     pending, nonce = ["frost", "evm"], PROBE_NONCE
     while pending and loop.time() < end:
         nonce += 1  # a transaction that failed may have used its nonce up at some nodes
@@ -99,7 +102,7 @@ def _quiet(facts: Facts, trouble: Trouble) -> None:
         else:
             loop.run_for(2.0)
     if pending:
-        facts.violation("L1", f"no {pending[0]} signature within {HEAL_S:.0f} s of quiet")
+        facts.violation("L1", f"no {pending[0]} signature within {patience:.0f} s of quiet")
     crashed = trouble.crashed - facts.liars - facts.rolled_back - trouble.lost
     while loop.time() < end and any(not _works(facts, slot) for slot in crashed):
         loop.run_for(1.0)
@@ -107,7 +110,7 @@ def _quiet(facts: Facts, trouble: Trouble) -> None:
         if not _works(facts, slot):
             gateway = cluster.gateway.gateway
             why = gateway.fleet.links[slot].refuses if gateway is not None else "gateway down"
-            facts.violation("L2", f"{slot} crashed and does not work {HEAL_S:.0f} s later: {why}")
+            facts.violation("L2", f"{slot} crashed and does not work {patience:.0f} s later: {why}")
 
 
 def _works(facts: Facts, slot: str) -> bool:

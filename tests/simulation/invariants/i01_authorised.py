@@ -36,7 +36,9 @@ def watch(facts: Facts) -> None:
             return
         quorums.setdefault(token, set()).add(item.slot)
         if item.at - request.issued_at > LATE_S and item.slot not in facts.skewed:
-            facts.violation("I1", f"{item.slot} used a share for a request signed {item.at - request.issued_at:.0f} s ago")
+            facts.violation(
+                "I1", f"{item.slot} used a share for a request signed {item.at - request.issued_at:.0f} s ago"
+            )
         key = facts.cluster.keys[request.key]["key"]
         if node.observer.frozen.get((item.slot, key), (0, ""))[1] == "frozen" and item.slot not in facts.rolled_back:
             facts.violation("I1", f"{item.slot} used a share of a key it holds as frozen")
@@ -47,7 +49,9 @@ def watch(facts: Facts) -> None:
 
         assert isinstance(request, Request)
         if request.succeeded and len(quorums.get(request.token, ())) < 3:
-            facts.violation("I1", f"a result of {request.verb} {request.key} came from {len(quorums.get(request.token, ()))} nodes")
+            facts.violation(
+                "I1", f"a result of {request.verb} {request.key} came from {len(quorums.get(request.token, ()))} nodes"
+            )
 
     facts.cluster.observer.on_left.append(left)
     facts.book.on_done.append(done)

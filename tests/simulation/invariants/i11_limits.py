@@ -53,7 +53,7 @@ def watch(facts: Facts) -> None:
         if request.nonce is not None:
             signed = nonces.setdefault(request.nonce, set())
             signed.add(token)
-            if len(signed) > 1 and 2 * QUORUM > NODES + len(facts.liars):
+            if len(signed) > 1 and NODES + len(facts.liars) < 2 * QUORUM:
                 facts.violation("I11", f"two transactions were signed with nonce {request.nonce}")
 
     facts.cluster.observer.on_left.append(left)

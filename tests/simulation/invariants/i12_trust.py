@@ -48,5 +48,3 @@ def _is_revoked(facts: Facts, node: SimNode, member: str) -> bool:
     if snapshot is None:
         return True
     return bool(snapshot.lookup(facts.cluster.platforms[member].commitment).revoked)
-
-
