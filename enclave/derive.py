@@ -20,8 +20,8 @@ SHA512_BYTES = 64
 def sha256(*parts: Secret | bytes) -> Secret:
     """SHA-256 of the concatenated parts, secret and public, as a 32-byte secret; limits as `sha512`."""
     out = Secret(SHA256_BYTES)
-    with _joined(parts) as joined:
-        lib.crypto_hash_sha256(out.p, joined.p, joined.size)
+    with joined(parts) as row:
+        lib.crypto_hash_sha256(out.p, row.p, row.size)
     return out
 
 
@@ -31,19 +31,20 @@ def sha512(*parts: Secret | bytes) -> Secret:
     At least one byte and at most SECRET_BYTES_MAX in all: hash a long public message first.
     """
     out = Secret(SHA512_BYTES)
-    with _joined(parts) as joined:
-        lib.crypto_hash_sha512(out.p, joined.p, joined.size)
+    with joined(parts) as row:
+        lib.crypto_hash_sha512(out.p, row.p, row.size)
     return out
 
 
-def _joined(parts: Sequence[Secret | bytes]) -> Secret:
+def joined(parts: Sequence[Secret | bytes]) -> Secret:
+    """The parts, secret and public, one behind another; limits as `sha512`."""
     sizes = [part.size if isinstance(part, Secret) else len(part) for part in parts]
-    joined = Secret(sum(sizes))
+    row = Secret(sum(sizes))
     at = 0
     for part, size in zip(parts, sizes, strict=True):
-        ffi.memmove(joined.p + at, part.p if isinstance(part, Secret) else part, size)
+        ffi.memmove(row.p + at, part.p if isinstance(part, Secret) else part, size)
         at += size
-    return joined
+    return row
 
 
 def hkdf_sha256(secret: Secret, *, salt: bytes | None, info: bytes, size: int = 32) -> Secret:

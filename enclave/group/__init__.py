@@ -70,6 +70,9 @@ class Group(Protocol):
     def total(self, scalars: Iterable[Secret]) -> Secret:
         """The sum of the scalars, whatever partial sums are."""
 
+    def weighted_total(self, scalars: Sequence[Secret], weights: tuple[int, ...]) -> Secret:
+        """The sum of weight * scalar for public reduced weights, whatever partial sums are."""
+
     def base_mult(self, s: Secret) -> bytes:
         """s * B, in constant time."""
 
@@ -84,6 +87,12 @@ class Group(Protocol):
 
     def combination(self, terms: Iterable[tuple[int, bytes]]) -> bytes:
         """The sum of k * point over public pairs."""
+
+    def evaluate_points(self, points: Sequence[bytes], x: int, *, through_zero: bool = False) -> bytes:
+        """The polynomial with these public points as coefficients, lowest first, at a public x from 1 on."""
+
+    def evaluate_points_to(self, points: Sequence[bytes], n: int, *, through_zero: bool = False) -> list[bytes]:
+        """The same at 1, 2 ... n."""
 
     def point_add(self, *points: bytes) -> bytes:
         """The sum of one or more validated points."""

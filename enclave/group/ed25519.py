@@ -8,6 +8,7 @@ layer is ever zero and no point ever the identity (AbortError); points are check
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ POINT_BYTES = 32
 WIDE_BYTES = 64
 """Bytes reduced to one scalar: 512 bits leave a bias of 2^-259."""
 
-ADDITIONS_MAX = 4
+ADDITIONS_MAX = 5
 """Additions that cost less than one multiplication by a public scalar, a sixth of it each."""
 
 VALID_KEPT_MAX = 4096
@@ -38,7 +39,26 @@ _IDENTITY = b"\x01" + bytes(31)
 _SECOND_SPELLINGS = frozenset({b"\x01" + bytes(30) + b"\x80", b"\xec" + b"\xff" * 31})
 """The two points with x = 0, under a sign bit that RFC 8032 section 5.1.3 refuses and libsodium's additions ignore."""
 _ZERO = ffi.new("unsigned char[32]")
+_POINT = ffi.typeof("unsigned char[32]")
 _LENGTH = struct.Struct(">I")
+
+
+class _Sum:
+    """A public point to which canonical points are added; the library decodes them anew for every addition."""
+
+    __slots__ = ("out",)
+
+    def __init__(self, first: Any) -> None:
+        self.out = ffi.new(_POINT, bytes(first))
+
+    def add(self, point: Any) -> None:
+        """Raises CallerError (`point.invalid`) on bytes that are no point of the curve."""
+        if lib.crypto_core_ed25519_add(self.out, self.out, point) != 0:
+            raise _invalid()
+
+    def point(self) -> bytes:
+        """The sum so far; raises AbortError on the identity."""
+        return _point(self.out)
 
 
 class Ed25519Group:
@@ -149,6 +169,20 @@ class Ed25519Group:
             lib.crypto_core_ed25519_scalar_add(p, p, scalar.p)
         return _nonzero(out)
 
+    def weighted_total(self, scalars: Sequence[Secret], weights: tuple[int, ...]) -> Secret:
+        """The sum of weight * scalar, the weights public and reduced; partial sums may be zero.
+
+        Raises AbortError on zero.
+        """
+        out = Secret(SCALAR_BYTES)
+        p = out.p
+        with Secret(SCALAR_BYTES) as term:
+            t = term.p
+            for scalar, weight in zip(scalars, weights, strict=True):
+                lib.crypto_core_ed25519_scalar_mul(t, scalar.p, weight.to_bytes(SCALAR_BYTES, "little"))
+                lib.crypto_core_ed25519_scalar_add(p, p, t)
+        return _nonzero(out)
+
     # --- secret scalars times points: the product is public ---------------------------------------------
 
     def base_mult(self, s: Secret) -> bytes:
@@ -175,7 +209,7 @@ class Ed25519Group:
 
     def base_mult_public(self, k: int) -> bytes:
         """k * B for a public integer k.  Raises AbortError on the identity."""
-        out = ffi.new("unsigned char[32]")
+        out = ffi.new(_POINT)
         if lib.crypto_scalarmult_ed25519_base_noclamp(out, _encode(k)) != 0:
             raise AbortError("the product is the identity")
         return bytes(out)
@@ -187,7 +221,7 @@ class Ed25519Group:
         """
         if len(point) != POINT_BYTES:
             raise _invalid()
-        out = ffi.new("unsigned char[32]")
+        out = ffi.new(_POINT)
         if lib.crypto_scalarmult_ed25519_noclamp(out, _encode(k), point) != 0:
             self.validate_point(point)
             raise AbortError("the product is the identity")
@@ -204,12 +238,66 @@ class Ed25519Group:
     def _times(self, k: int, point: bytes) -> bytes:
         if k.bit_length() + k.bit_count() > ADDITIONS_MAX + 2 or k == 0:
             return self.mult_public(k, point)
-        product = point
+        if not _canonical(point):
+            raise _invalid()
+        product = _Sum(point)
+        self._multiply(product, k)
+        return product.point()
+
+    def evaluate_points(self, points: Sequence[bytes], x: int, *, through_zero: bool = False) -> bytes:
+        """The polynomial with these public points as coefficients, lowest first, at a public x from 1 on.
+
+        With `through_zero` a zero constant comes before them.  Raises as `combination`.
+        """
+        *lower, top = self._coefficients(points, through_zero)
+        total = _Sum(top)
+        for point in reversed(lower):
+            self._multiply(total, x)
+            total.add(point)
+        return total.point()
+
+    def evaluate_points_to(self, points: Sequence[bytes], n: int, *, through_zero: bool = False) -> list[bytes]:
+        """As `evaluate_points`, at 1, 2 ... n, where each value follows from the one before by additions."""
+        coefficients = self._coefficients(points, through_zero)
+        try:
+            return self._forward(coefficients, n)
+        except AbortError:
+            # A difference may be the identity where no value is.
+            return [self.evaluate_points(points, x, through_zero=through_zero) for x in range(1, n + 1)]
+
+    def _forward(self, coefficients: list[bytes], n: int) -> list[bytes]:
+        # Newton's basis by repeated division, then forward differences at zero: k! times its coefficients.
+        differences = [_Sum(point) for point in coefficients]
+        size = len(differences)
+        for x in range(1, size - 1):
+            for m in range(size - 2, x - 1, -1):
+                multiple = _Sum(differences[m + 1].out)
+                self._multiply(multiple, x)
+                differences[m].add(multiple.out)
+        for m in range(2, size):
+            self._multiply(differences[m], math.factorial(m))
+        values = []
+        for _ in range(n):
+            for m in range(size - 1):
+                differences[m].add(differences[m + 1].out)
+            values.append(differences[0].point())
+        return values
+
+    def _coefficients(self, points: Sequence[bytes], through_zero: bool) -> list[bytes]:
+        if not points or not all(map(_canonical, points)):
+            raise _invalid()
+        return [_IDENTITY, *points] if through_zero else list(points)
+
+    def _multiply(self, total: _Sum, k: int) -> None:
+        """total *= k, by additions when these cost less."""
+        if k.bit_length() + k.bit_count() > ADDITIONS_MAX + 2:
+            total.out = ffi.new(_POINT, self.mult_public(k, total.point()))
+            return
+        point = bytes(total.out)
         for bit in bin(k)[3:]:
-            product = self.point_add(product, product)
+            total.add(total.out)
             if bit == "1":
-                product = self.point_add(product, point)
-        return product
+                total.add(point)
 
     def point_add(self, *points: bytes) -> bytes:
         """The sum of one or more points.
@@ -220,17 +308,16 @@ class Ed25519Group:
         if not points or not all(map(_canonical, points)):
             raise _invalid()
         first, *rest = points if len(points) > 1 else (points[0], _IDENTITY)
-        total = ffi.new("unsigned char[32]", first)
+        total = _Sum(first)
         for point in rest:
-            if lib.crypto_core_ed25519_add(total, total, point) != 0:
-                raise _invalid()
-        return _point(total)
+            total.add(point)
+        return total.point()
 
     def point_sub(self, p: bytes, q: bytes) -> bytes:
         """p - q, as `point_add`."""
         if not (_canonical(p) and _canonical(q)):
             raise _invalid()
-        out = ffi.new("unsigned char[32]")
+        out = ffi.new(_POINT)
         if lib.crypto_core_ed25519_sub(out, p, q) != 0:
             raise _invalid()
         return _point(out)
@@ -256,7 +343,7 @@ class Ed25519Group:
         """The Montgomery u-coordinate of a public point.  Raises CallerError (`point.invalid`)."""
         if len(point) != POINT_BYTES:
             raise _invalid()
-        out = ffi.new("unsigned char[32]")
+        out = ffi.new(_POINT)
         if lib.crypto_sign_ed25519_pk_to_curve25519(out, point) != 0:
             raise _invalid()
         return bytes(out)

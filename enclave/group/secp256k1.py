@@ -14,14 +14,22 @@ from typing import Any
 from coincurve._libsecp256k1 import ffi, lib
 
 from enclave.errors import AbortError, CallerError, EnclaveError
+from enclave.group.secp256k1_raw import (
+    ORDER,
+    POINT_BYTES,
+    PUBKEY_BYTES,
+    PUBKEY_P,
+    SCALAR_BYTES,
+    both_coordinates,
+    done,
+    encode,
+    pointers,
+    serialized,
+)
 from enclave.secret import Secret, declassify
 
-ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-"""n, the order of the base point (SEC 2 section 2.4.1)."""
+__all__ = ["ORDER", "POINT_BYTES", "SCALAR_BYTES", "SECP256K1", "Secp256k1Group"]
 
-SCALAR_BYTES = 32
-POINT_BYTES = 33
-"""SEC 1 compressed."""
 DIGEST_BYTES = 32
 SIGNATURE_BYTES = 64
 WIDE_BYTES = 64
@@ -32,24 +40,16 @@ POINTS_KEPT_MAX = 4096
 """Parsed public points kept, about 300 bytes each: the square root of parsing costs a fifth of a multiplication, and
 protocols meet each point several times."""
 
+ADDITIONS_MAX = 16
+"""Additions of a point to itself, in one call, that cost less than a multiplication."""
+
 _CHUNK_BYTES = 16
 _SHIFT = (2**128).to_bytes(SCALAR_BYTES, "big")
 _SENTINEL = (-(2**512) % ORDER).to_bytes(SCALAR_BYTES, "big")
 _LENGTH = struct.Struct(">I")
-_UCHAR_P = ffi.typeof("unsigned char *")
-_COMPRESSED = lib.SECP256K1_EC_COMPRESSED
-_PUBKEY_P = ffi.typeof("secp256k1_pubkey *")
-_PUBKEY_BYTES = ffi.sizeof("secp256k1_pubkey")
 _RECOVERABLE_P = ffi.typeof("secp256k1_ecdsa_recoverable_signature *")
 _RECOVERABLE_BYTES = ffi.sizeof("secp256k1_ecdsa_recoverable_signature")
 _cast = ffi.cast
-
-
-def _both_coordinates(output: Any, x32: Any, y32: Any, _data: Any) -> int:
-    """The "hash" of our ECDH: both coordinates as they are, so that the product comes out as a point."""
-    ffi.memmove(output, x32, 32)
-    ffi.memmove(output + 32, y32, 32)
-    return 1
 
 
 class Secp256k1Group:
@@ -64,7 +64,7 @@ class Secp256k1Group:
         self.context = ffi.gc(lib.secp256k1_context_create(lib.SECP256K1_CONTEXT_NONE), lib.secp256k1_context_destroy)
         # An allocated closure needs memory that is both written and run: strict W^X kernels refuse it here, at start.
         self._coordinates = ffi.callback(
-            "int(unsigned char *, const unsigned char *, const unsigned char *, void *)", _both_coordinates
+            "int(unsigned char *, const unsigned char *, const unsigned char *, void *)", both_coordinates
         )
         self._points: dict[bytes, Any] = {}
         self.randomize()
@@ -72,7 +72,7 @@ class Secp256k1Group:
     def randomize(self) -> None:
         """Re-blinds base-point multiplication; at start, and from time to time while no other thread signs."""
         with Secret.random() as seed:
-            if lib.secp256k1_context_randomize(self.context, _cast(_UCHAR_P, seed.address)) != 1:
+            if lib.secp256k1_context_randomize(self.context, pointers[seed.address]) != 1:
                 raise EnclaveError("libsecp256k1 refuses to randomise its context", code="primitive.unavailable")
 
     # --- secret scalars ------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ class Secp256k1Group:
         """A uniform non-zero secret scalar."""
         for _ in range(RANDOM_ATTEMPTS_MAX):
             out = Secret.random(SCALAR_BYTES)
-            if lib.secp256k1_ec_seckey_verify(self.context, _cast(_UCHAR_P, out.address)) == 1:
+            if lib.secp256k1_ec_seckey_verify(self.context, pointers[out.address]) == 1:
                 return out
             out.wipe()
         raise AbortError("the random generator yields no scalar")
@@ -95,22 +95,22 @@ class Secp256k1Group:
         if hash64.size != WIDE_BYTES:
             raise AbortError(f"expected {WIDE_BYTES} bytes to reduce, found {hash64.size}")
         out = Secret.take(bytearray(_SHIFT))
-        p, source = _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, hash64.address)
+        p, source = pointers[out.address], pointers[hash64.address]
         with Secret(SCALAR_BYTES) as digit:
-            d = _cast(_UCHAR_P, digit.address)
+            d = pointers[digit.address]
             for start in range(0, WIDE_BYTES, _CHUNK_BYTES):
                 if start:
-                    self._tweak(lib.secp256k1_ec_seckey_tweak_mul, p, _SHIFT)
+                    done(lib.secp256k1_ec_seckey_tweak_mul(self.context, p, _SHIFT))
                 ffi.memmove(d + _CHUNK_BYTES, source + start, _CHUNK_BYTES)
-                self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, d)
-        self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, _SENTINEL)
+                done(lib.secp256k1_ec_seckey_tweak_add(self.context, p, d))
+        done(lib.secp256k1_ec_seckey_tweak_add(self.context, p, _SENTINEL))
         return out
 
     def scalar_from_public(self, k: int) -> Secret:
         """A public integer as a secret-typed scalar.  Raises AbortError on zero."""
         if k % ORDER == 0:
             raise AbortError("a scalar became zero")
-        return Secret.take(bytearray(_encode(k)))
+        return Secret.take(bytearray(encode(k)))
 
     def scalar_to_public_bytes(self, s: Secret) -> bytes:
         """DANGER: publishes the scalar.  Only for values the protocol sends to everyone."""
@@ -124,7 +124,7 @@ class Secp256k1Group:
     def scalar_check_secret(self, s: Secret) -> None:
         """Raises CallerError (`scalar.invalid`) unless a received secret is a canonical non-zero scalar."""
         if s.size == SCALAR_BYTES:
-            valid = lib.secp256k1_ec_seckey_verify(self.context, _cast(_UCHAR_P, s.address))
+            valid = lib.secp256k1_ec_seckey_verify(self.context, pointers[s.address])
             if valid == 1:
                 return
         raise CallerError("expected 32 bytes of a canonical non-zero scalar", code="scalar.invalid")
@@ -132,31 +132,31 @@ class Secp256k1Group:
     def add(self, a: Secret, b: Secret) -> Secret:
         """a + b.  Raises AbortError on zero."""
         out = a.duplicate()
-        self._tweak(lib.secp256k1_ec_seckey_tweak_add, _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, b.address))
+        done(lib.secp256k1_ec_seckey_tweak_add(self.context, pointers[out.address], pointers[b.address]))
         return out
 
     def sub(self, a: Secret, b: Secret) -> Secret:
         """a - b.  Raises AbortError on zero."""
         out = self.negate(b)
-        self._tweak(lib.secp256k1_ec_seckey_tweak_add, _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, a.address))
+        done(lib.secp256k1_ec_seckey_tweak_add(self.context, pointers[out.address], pointers[a.address]))
         return out
 
     def mul(self, a: Secret, b: Secret) -> Secret:
         """a * b.  Raises AbortError on zero."""
         out = a.duplicate()
-        self._tweak(lib.secp256k1_ec_seckey_tweak_mul, _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, b.address))
+        done(lib.secp256k1_ec_seckey_tweak_mul(self.context, pointers[out.address], pointers[b.address]))
         return out
 
     def mul_public(self, a: Secret, k: int) -> Secret:
         """a * k for a public integer k.  Raises AbortError on zero."""
         out = a.duplicate()
-        self._tweak(lib.secp256k1_ec_seckey_tweak_mul, _cast(_UCHAR_P, out.address), _encode(k))
+        done(lib.secp256k1_ec_seckey_tweak_mul(self.context, pointers[out.address], encode(k)))
         return out
 
     def negate(self, a: Secret) -> Secret:
         """-a.  Raises AbortError on zero."""
         out = a.duplicate()
-        if lib.secp256k1_ec_seckey_negate(self.context, _cast(_UCHAR_P, out.address)) != 1:
+        if lib.secp256k1_ec_seckey_negate(self.context, pointers[out.address]) != 1:
             raise AbortError("a scalar is zero or not reduced")
         return out
 
@@ -172,11 +172,13 @@ class Secp256k1Group:
         Raises AbortError on zero, also on the way.
         """
         *lower, top = coefficients
-        out, factor = top.duplicate(), _encode(x)
-        p = _cast(_UCHAR_P, out.address)
+        out, factor = top.duplicate(), encode(x)
+        p, context = pointers[out.address], self.context
+        multiply, add = lib.secp256k1_ec_seckey_tweak_mul, lib.secp256k1_ec_seckey_tweak_add
         for coefficient in reversed(lower):
-            self._tweak(lib.secp256k1_ec_seckey_tweak_mul, p, factor)
-            self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, _cast(_UCHAR_P, coefficient.address))
+            if x != 1:
+                done(multiply(context, p, factor))
+            done(add(context, p, pointers[coefficient.address]))
         return out
 
     def total(self, scalars: Iterable[Secret]) -> Secret:
@@ -186,27 +188,44 @@ class Secp256k1Group:
         """
         with self.random_scalar() as blind:
             out = blind.duplicate()
-            p = _cast(_UCHAR_P, out.address)
+            p = pointers[out.address]
             for scalar in scalars:
-                self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, _cast(_UCHAR_P, scalar.address))
+                done(lib.secp256k1_ec_seckey_tweak_add(self.context, p, pointers[scalar.address]))
             with self.negate(blind) as taken:
-                self._tweak(lib.secp256k1_ec_seckey_tweak_add, p, _cast(_UCHAR_P, taken.address))
+                done(lib.secp256k1_ec_seckey_tweak_add(self.context, p, pointers[taken.address]))
         return out
 
-    def _tweak(self, function: Any, scalar: Any, operand: Any) -> None:
-        if function(self.context, scalar, operand) != 1:
-            raise AbortError("a scalar became zero or was not reduced")
+    def weighted_total(self, scalars: Sequence[Secret], weights: tuple[int, ...]) -> Secret:
+        """The sum of weight * scalar, the weights public and reduced; partial sums may be zero.
+
+        Raises AbortError on zero.
+        """
+        context = self.context
+        factors = [weight.to_bytes(SCALAR_BYTES, "big") for weight in weights]
+        out = scalars[0].duplicate()
+        p = pointers[out.address]
+        done(lib.secp256k1_ec_seckey_tweak_mul(context, p, factors[0]))
+        with Secret(SCALAR_BYTES) as term:
+            t = pointers[term.address]
+            for scalar, factor in zip(scalars[1:], factors[1:], strict=True):
+                ffi.memmove(t, pointers[scalar.address], SCALAR_BYTES)
+                done(lib.secp256k1_ec_seckey_tweak_mul(context, t, factor))
+                if lib.secp256k1_ec_seckey_tweak_add(context, p, t) != 1:
+                    break
+            else:
+                return out
+        # A sum is zero: by accident, or because all know that it is (three shares of a key that one share makes).
+        return self.total([self.mul_public(s, k) for s, k in zip(scalars, weights, strict=True)])
 
     # --- secret scalars times points: the product is public ---------------------------------------------
 
     def base_mult(self, s: Secret) -> bytes:
         """s * G in constant time, as a published point.  Raises AbortError on zero."""
-        out = Secret(_PUBKEY_BYTES)
-        point = _cast(_PUBKEY_P, out.address)
-        if lib.secp256k1_ec_pubkey_create(self.context, point, _cast(_UCHAR_P, s.address)) != 1:
-            raise AbortError("a scalar is zero or not reduced")
+        out = Secret(PUBKEY_BYTES)
+        point = ffi.cast(PUBKEY_P, out.address)
+        done(lib.secp256k1_ec_pubkey_create(self.context, point, pointers[s.address]))
         declassify(out)
-        return self._bytes(point)
+        return serialized(self.context, point)
 
     def mult(self, s: Secret, point: bytes) -> bytes:
         """s * point in constant time, as a published point.
@@ -215,7 +234,7 @@ class Secp256k1Group:
         """
         parsed = self._parse(point)
         out = Secret(2 * SCALAR_BYTES)
-        into, scalar = _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, s.address)
+        into, scalar = pointers[out.address], pointers[s.address]
         if lib.secp256k1_ecdh(self.context, into, parsed, scalar, self._coordinates, ffi.NULL) != 1:
             raise AbortError("a scalar is zero or not reduced")
         product = declassify(out)
@@ -225,21 +244,37 @@ class Secp256k1Group:
 
     def base_mult_public(self, k: int) -> bytes:
         """k * G for a public integer k.  Raises AbortError on the identity."""
-        point = ffi.new("secp256k1_pubkey *")
-        if lib.secp256k1_ec_pubkey_create(self.context, point, _encode(k)) != 1:
+        point = ffi.new(PUBKEY_P)
+        if lib.secp256k1_ec_pubkey_create(self.context, point, encode(k)) != 1:
             raise AbortError("the product is the identity")
-        return self._bytes(point)
+        return serialized(self.context, point)
 
     def mult_public(self, k: int, point: bytes) -> bytes:
         """k * point for a public integer k, in variable time.
 
         Raises CallerError (`point.invalid`) on bytes that are no point, AbortError on the identity.
         """
-        return self._bytes(self._times_public(k % ORDER, point))
+        return serialized(self.context, self._times_public(k % ORDER, point))
 
     def combination(self, terms: Iterable[tuple[int, bytes]]) -> bytes:
         """The sum of k * point over public pairs, in variable time; raises as `mult_public`, also if a k is 0."""
         return self._combine([self._times_public(k % ORDER, point) for k, point in terms])
+
+    def evaluate_points(self, points: Sequence[bytes], x: int, *, through_zero: bool = False) -> bytes:
+        """The polynomial with these public points as coefficients, lowest first, at a public x from 1 on.
+
+        With `through_zero` a zero constant comes before them.  One call per coefficient: a small multiple is the point
+        added up.  Raises as `mult_public`, also on the way.
+        """
+        parsed = [self._parse(point) for point in points]
+        total = parsed.pop()
+        for point in reversed(parsed):
+            total = self._sum([*self._summands(x, total), point])
+        return serialized(self.context, self._sum(self._summands(x, total)) if through_zero else total)
+
+    def evaluate_points_to(self, points: Sequence[bytes], n: int, *, through_zero: bool = False) -> list[bytes]:
+        """As `evaluate_points`, at 1, 2 ... n."""
+        return [self.evaluate_points(points, x, through_zero=through_zero) for x in range(1, n + 1)]
 
     def point_add(self, *points: bytes) -> bytes:
         """The sum of one or more points.
@@ -270,7 +305,7 @@ class Secp256k1Group:
         found = self._points.get(point)
         if found is not None:
             return found
-        parsed = ffi.new("secp256k1_pubkey *")
+        parsed = ffi.new(PUBKEY_P)
         if len(point) != POINT_BYTES or lib.secp256k1_ec_pubkey_parse(self.context, parsed, point, POINT_BYTES) != 1:
             raise _invalid()
         self._keep(bytes(point), parsed)
@@ -282,11 +317,13 @@ class Secp256k1Group:
         self._points[encoded] = parsed
 
     def _times_public(self, k: int, point: bytes) -> Any:
-        """k * point for a reduced public k, as a point of its own or a shared one."""
-        parsed = self._parse(point)
+        return self._multiple(k, self._parse(point))
+
+    def _multiple(self, k: int, parsed: Any) -> Any:
+        """k * point for a reduced public k, as a point of its own or the same."""
         if k == 1:
             return parsed
-        product = ffi.new("secp256k1_pubkey *", parsed[0])
+        product = ffi.new(PUBKEY_P, parsed[0])
         if k > ORDER // 2:
             # The library takes less time for small factors, of which some are small and negative.
             lib.secp256k1_ec_pubkey_negate(self.context, product)
@@ -295,19 +332,20 @@ class Secp256k1Group:
             raise AbortError("the product is the identity")
         return product
 
-    def _combine(self, points: list[Any]) -> bytes:
-        total = ffi.new("secp256k1_pubkey *")
+    def _summands(self, x: int, parsed: Any) -> list[Any]:
+        return [parsed] * x if x <= ADDITIONS_MAX else [self._multiple(x % ORDER, parsed)]
+
+    def _sum(self, points: list[Any]) -> Any:
+        total = ffi.new(PUBKEY_P)
         if lib.secp256k1_ec_pubkey_combine(self.context, total, points, len(points)) != 1:
             raise AbortError("the sum is the identity")
-        encoded = self._bytes(total)
+        return total
+
+    def _combine(self, points: list[Any]) -> bytes:
+        total = self._sum(points)
+        encoded = serialized(self.context, total)
         self._keep(encoded, total)
         return encoded
-
-    def _bytes(self, point: Any) -> bytes:
-        out = ffi.new("unsigned char[33]")
-        size = ffi.new("size_t *", POINT_BYTES)
-        lib.secp256k1_ec_pubkey_serialize(self.context, out, size, point, _COMPRESSED)
-        return bytes(out)
 
     # --- ECDSA --------------------------------------------------------------------------------------------
 
@@ -318,7 +356,7 @@ class Secp256k1Group:
         """
         _check_digest(digest32)
         out = Secret(_RECOVERABLE_BYTES)
-        signature, key = _cast(_RECOVERABLE_P, out.address), _cast(_UCHAR_P, secret.address)
+        signature, key = _cast(_RECOVERABLE_P, out.address), pointers[secret.address]
         if lib.secp256k1_ecdsa_sign_recoverable(self.context, signature, digest32, key, ffi.NULL, ffi.NULL) != 1:
             raise AbortError("a scalar is zero or not reduced")
         declassify(out)
@@ -329,7 +367,7 @@ class Secp256k1Group:
     def ecdsa_recover(self, signature64: bytes, recovery_id: int, digest32: bytes) -> bytes:
         """The public key that made a recoverable signature.  Raises CallerError (`signature.invalid`)."""
         _check_digest(digest32)
-        signature, point = ffi.new("secp256k1_ecdsa_recoverable_signature *"), ffi.new("secp256k1_pubkey *")
+        signature, point = ffi.new("secp256k1_ecdsa_recoverable_signature *"), ffi.new(PUBKEY_P)
         parse = lib.secp256k1_ecdsa_recoverable_signature_parse_compact
         if (
             len(signature64) != SIGNATURE_BYTES
@@ -338,7 +376,7 @@ class Secp256k1Group:
             or lib.secp256k1_ecdsa_recover(self.context, point, signature, digest32) != 1
         ):
             raise CallerError("expected a recoverable signature over this digest", code="signature.invalid")
-        return self._bytes(point)
+        return serialized(self.context, point)
 
     def ecdsa_verify(self, point: bytes, signature64: bytes, digest32: bytes) -> bool:
         """Whether r || s with low s is a signature of `digest32` under `point`.
@@ -352,10 +390,6 @@ class Secp256k1Group:
             and lib.secp256k1_ecdsa_signature_parse_compact(self.context, signature, signature64) == 1
             and lib.secp256k1_ecdsa_verify(self.context, signature, digest32, parsed) == 1
         )
-
-
-def _encode(k: int) -> bytes:
-    return (k % ORDER).to_bytes(SCALAR_BYTES, "big")
 
 
 def _check_digest(digest32: bytes) -> None:

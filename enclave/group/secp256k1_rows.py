@@ -7,16 +7,13 @@ Positions, counts and the points of evaluation are public.  Rules on zero: specs
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from coincurve._libsecp256k1 import ffi, lib
 
 from enclave.errors import AbortError, CallerError
-from enclave.group.secp256k1 import ORDER, SCALAR_BYTES, SECP256K1
+from enclave.group.secp256k1 import SECP256K1
+from enclave.group.secp256k1_raw import SCALAR_BYTES, done, encode, pointers
 from enclave.secret import Secret
-
-_UCHAR_P = ffi.typeof("unsigned char *")
-_cast = ffi.cast
 
 
 def random_row(count: int) -> Secret:
@@ -36,9 +33,10 @@ def check_row(row: Secret) -> None:
 
 def add_row(total: Secret, row: Secret) -> None:
     """total += row, position by position.  Raises AbortError on zero, also of a sum on the way."""
-    into, addend = _cast(_UCHAR_P, total.address), _cast(_UCHAR_P, row.address)
+    context, add = SECP256K1.context, lib.secp256k1_ec_seckey_tweak_add
+    into, addend = total.address, row.address
     for at in range(0, total.size, SCALAR_BYTES):
-        _tweak(lib.secp256k1_ec_seckey_tweak_add, into + at, addend + at)
+        done(add(context, pointers[into + at], pointers[addend + at]))
 
 
 def values_at(coefficients: Secret, shapes: Iterable[tuple[int, bool]], x: int) -> Secret:
@@ -49,17 +47,17 @@ def values_at(coefficients: Secret, shapes: Iterable[tuple[int, bool]], x: int) 
     """
     shapes = tuple(shapes)
     row = Secret(len(shapes) * SCALAR_BYTES)
-    into, source = _cast(_UCHAR_P, row.address), _cast(_UCHAR_P, coefficients.address)
+    into, source = pointers[row.address], pointers[coefficients.address]
+    context, factor = SECP256K1.context, encode(x)
     multiply, add = lib.secp256k1_ec_seckey_tweak_mul, lib.secp256k1_ec_seckey_tweak_add
-    factor = (x % ORDER).to_bytes(SCALAR_BYTES, "big")
     for count, is_through_zero in shapes:
         ffi.memmove(into, source + (count - 1) * SCALAR_BYTES, SCALAR_BYTES)
         for lower in range(count - 2, -1, -1):
             if x != 1:
-                _tweak(multiply, into, factor)
-            _tweak(add, into, source + lower * SCALAR_BYTES)
+                done(multiply(context, into, factor))
+            done(add(context, into, source + lower * SCALAR_BYTES))
         if is_through_zero and x != 1:
-            _tweak(multiply, into, factor)
+            done(multiply(context, into, factor))
         into += SCALAR_BYTES
         source += count * SCALAR_BYTES
     return row
@@ -68,19 +66,14 @@ def values_at(coefficients: Secret, shapes: Iterable[tuple[int, bool]], x: int) 
 def product_plus(row: Secret, first: int, second: int, addend: int) -> Secret:
     """row[first] * row[second] + row[addend].  Raises AbortError on zero."""
     out = row.part(first * SCALAR_BYTES, SCALAR_BYTES)
-    into, source = _cast(_UCHAR_P, out.address), _cast(_UCHAR_P, row.address)
-    _tweak(lib.secp256k1_ec_seckey_tweak_mul, into, source + second * SCALAR_BYTES)
-    _tweak(lib.secp256k1_ec_seckey_tweak_add, into, source + addend * SCALAR_BYTES)
+    into, source, context = pointers[out.address], pointers[row.address], SECP256K1.context
+    done(lib.secp256k1_ec_seckey_tweak_mul(context, into, source + second * SCALAR_BYTES))
+    done(lib.secp256k1_ec_seckey_tweak_add(context, into, source + addend * SCALAR_BYTES))
     return out
 
 
 def _all_valid(row: Secret) -> bool:
-    source, is_valid = _cast(_UCHAR_P, row.address), True
-    for at in range(0, row.size, SCALAR_BYTES):
-        is_valid = lib.secp256k1_ec_seckey_verify(SECP256K1.context, source + at) == 1 and is_valid
+    context, verify, is_valid = SECP256K1.context, lib.secp256k1_ec_seckey_verify, True
+    for address in range(row.address, row.address + row.size, SCALAR_BYTES):
+        is_valid = verify(context, pointers[address]) == 1 and is_valid
     return is_valid
-
-
-def _tweak(function: Any, scalar: Any, operand: Any) -> None:
-    if function(SECP256K1.context, scalar, operand) != 1:
-        raise AbortError("a scalar became zero or was not reduced")

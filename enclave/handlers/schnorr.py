@@ -9,7 +9,7 @@ from enclave.child_keys import child_of, share_of
 from enclave.errors import CallerError
 from enclave.payload.sign import parse_sign_body
 from enclave.schnorr_key import SPEC, signer_set, tweaks_of
-from enclave.threshold.bip340 import sign_share
+from enclave.threshold.bip340 import sign as sign_bip340
 from enclave.tokens import Act
 from enclave.wire.signing import SchnorrSignReply, SchnorrSignRequest
 
@@ -36,7 +36,7 @@ def sign(node: NodeState, connection: int, request: SchnorrSignRequest, now: int
     nonce = node.schnorr_pool(connection).pop(request.nonce, now)
     try:
         with share_of(authorised.key.share, child) as own:
-            share = sign_share(
+            share, nonce_point = sign_bip340(
                 signers=signer_set(child.facts, request.signers),
                 index=authorised.key.index,
                 share=own,
@@ -47,4 +47,4 @@ def sign(node: NodeState, connection: int, request: SchnorrSignRequest, now: int
             )
     finally:
         nonce.drop()
-    return SchnorrSignReply(share=share)
+    return SchnorrSignReply(share=share, nonce_point=nonce_point)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from enclave.derive import sha256
+from nacl._sodium import ffi, lib
+
+from enclave.derive import SHA256_BYTES, joined
 from enclave.errors import AbortError, CallerError, PeerError, RefusedError
 from enclave.group import schnorr
 from enclave.group.secp256k1 import ORDER, POINT_BYTES, SCALAR_BYTES, SECP256K1
@@ -21,6 +23,8 @@ from enclave.threshold.bip340_session import (
     Tweak,
     TweakedKey,
     aggregate_nonces,
+    challenge,
+    check_signers,
     open_session,
     tweaked_key,
     weighted_sum,
@@ -36,6 +40,7 @@ __all__ = [
     "aggregate",
     "aggregate_nonces",
     "nonce_generate",
+    "sign",
     "sign_share",
     "tweaked_key",
     "verify_share",
@@ -44,6 +49,9 @@ __all__ = [
 MESSAGE_BYTES_MAX = 1 << 20
 """Longest message in bytes: a request's body is no longer."""
 
+
+RANDOM_BYTES = 32
+"""Fresh randomness of a nonce pair, and the secret of this boot."""
 
 NONCE_MESSAGE_BYTES_MAX = 32 << 10
 """Longest message that can be mixed into a nonce, in bytes: it is hashed inside one arena."""
@@ -79,15 +87,18 @@ class NonceSource:
     as a second source, in the optional extra input.
     """
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_row",)
 
     def __init__(self) -> None:
-        self._secret = Secret.random(32)
+        head = _nonce_head(b"", b"", None, RANDOM_BYTES)
+        with Secret.random(RANDOM_BYTES) as secret:
+            self._row = joined((_nonce_prefix(), bytes(RANDOM_BYTES), head, secret, b"\0"))
 
     def commit(self) -> tuple[NoncePair, bytes]:
         """A fresh pair and its public nonce (66 bytes), to be published."""
-        with Secret.random(32) as randomness:
-            pair = nonce_generate(randomness, extra=self._secret)
+        with self._row.duplicate() as row:
+            lib.randombytes(row.p + len(_nonce_prefix()), RANDOM_BYTES)
+            pair = _nonce_pair(row)
         return pair, pair.public
 
 
@@ -105,22 +116,37 @@ def nonce_generate(
     """
     if message is not None and len(message) > NONCE_MESSAGE_BYTES_MAX:
         raise CallerError(f"at most {NONCE_MESSAGE_BYTES_MAX} bytes go into a nonce", code="message.size")
-    prefixed = b"\0" if message is None else b"\1" + len(message).to_bytes(8, "big") + message
     extra_bytes = extra.size if isinstance(extra, Secret) else len(extra)
+    head = _nonce_head(public_share, public_key, message, extra_bytes)
+    with joined((_nonce_prefix(), randomness, head, extra, b"\0")) as row:
+        return _nonce_pair(row)
+
+
+def _nonce_prefix() -> bytes:
+    return schnorr.tag_prefix("BIP0445/nonce")
+
+
+def _nonce_head(public_share: bytes, public_key: bytes, message: bytes | None, extra_bytes: int) -> bytes:
+    """What NonceGen hashes between the randomness and the extra input."""
     head = bytes([len(public_share)]) + public_share + bytes([len(public_key)]) + public_key
-    head += prefixed + extra_bytes.to_bytes(4, "big")
-    prefix = schnorr.tag_prefix("BIP0445/nonce")
-    nonces = []
-    for number in (b"\0", b"\1"):
-        digest = sha256(prefix, randomness, head, extra, number)
-        try:
-            # Reduced already, except with probability 2^-128: that attempt ends here.
-            SECP256K1.scalar_check_secret(digest)
-        except CallerError:
-            digest.wipe()
-            raise AbortError("a nonce is no scalar") from None
-        nonces.append(digest)
-    return NoncePair(*nonces)
+    head += b"\0" if message is None else b"\1" + len(message).to_bytes(8, "big") + message
+    return head + extra_bytes.to_bytes(4, "big")
+
+
+def _nonce_pair(row: Secret) -> NoncePair:
+    """Both nonces from everything that is hashed; the last byte is the number of the nonce."""
+    nonces = Secret(SHA256_BYTES), Secret(SHA256_BYTES)
+    number = row.p + (row.size - 1)
+    for value, nonce in zip((b"\0", b"\1"), nonces, strict=True):
+        ffi.memmove(number, value, 1)
+        lib.crypto_hash_sha256(nonce.p, row.p, row.size)
+    try:
+        # Reduced already, except with probability 2^-128: that attempt ends here.
+        return NoncePair(*nonces)
+    except AbortError:
+        for nonce in nonces:
+            nonce.wipe()
+        raise
 
 
 def sign_share(
@@ -133,11 +159,33 @@ def sign_share(
     nonce: NoncePair,
     tweaks: Sequence[Tweak] = (),
 ) -> bytes:
-    """Round two: this signer's signature share (32-byte scalar).  The nonce pair is spent whatever happens.
+    """Round two: this signer's signature share (32-byte scalar); `sign` without the nonce point."""
+    return sign(
+        signers=signers,
+        index=index,
+        share=share,
+        message=message,
+        aggregate_nonce=aggregate_nonce,
+        nonce=nonce,
+        tweaks=tweaks,
+    )[0]
 
-    Raises RefusedError (`nonce.spent`); CallerError: `signers.*`, `tweak.invalid`, `nonce.invalid`, `message.size`,
-    `share.mismatch` when the share is not the one `signers` names at `index`; AbortError when the result does not
-    hold, which would be a computing fault.
+
+def sign(
+    *,
+    signers: Signers,
+    index: int,
+    share: Secret,
+    message: bytes,
+    aggregate_nonce: bytes,
+    nonce: NoncePair,
+    tweaks: Sequence[Tweak] = (),
+) -> tuple[bytes, bytes]:
+    """Round two: this signer's signature share (32-byte scalar) and the nonce point R it signed under (33 bytes).
+
+    The nonce pair is spent whatever happens.  Raises RefusedError (`nonce.spent`); CallerError: `signers.*`,
+    `tweak.invalid`, `nonce.invalid`, `message.size`, `share.mismatch` when the share is not the one `signers` names at
+    `index`; AbortError when the result does not hold, which would be a computing fault.
     """
     k1, k2 = nonce.spend()
     with k1, k2:
@@ -145,20 +193,15 @@ def sign_share(
         session = open_session(signers, message, aggregate_nonce, tweaks)
         signers.public_share(index)
         sign = session.nonce_sign
-        with (
-            SECP256K1.mul_public(k1, sign) as first,
-            SECP256K1.mul_public(k2, sign * session.coefficient) as second,
-            SECP256K1.add(first, second) as nonces,
-            SECP256K1.mul_public(share, session.weight(index)) as weighted,
-            SECP256K1.add(nonces, weighted) as total,
-        ):
+        weights = (sign % ORDER, sign * session.coefficient % ORDER, session.weight(index))
+        with SECP256K1.weighted_total((k1, k2, share), weights) as total:
             result = SECP256K1.scalar_to_public_bytes(total)
     # Under the public share, so that neither a fault nor another key's share leaves.
     if not _holds(session, index, nonce.public, result):
         if SECP256K1.base_mult(share) != signers.public_share(index):
             raise CallerError("share does not belong to this signer's public share", code="share.mismatch")
         raise AbortError("signature share does not hold")
-    return result
+    return result, session.nonce_point
 
 
 def verify_share(
@@ -174,6 +217,8 @@ def verify_share(
 
     `nonces` are all signers' public nonces.  Raises PeerError (`nonce.invalid`), CallerError as sign_share.
     """
+    _check_message(message)
+    _check_complete(signers, nonces)
     session = _session_of(signers, message, nonces, tweaks)
     signers.public_share(index)
     if not _holds(session, index, nonces[index], share):
@@ -187,12 +232,21 @@ def aggregate(
     nonces: Mapping[int, bytes],
     shares: Mapping[int, bytes],
     tweaks: Sequence[Tweak] = (),
+    nonce_point: bytes | None = None,
 ) -> bytes:
     """The 64-byte BIP-340 signature, verified under the tweaked x-only key.
 
-    Raises PeerError (`nonce.invalid`, `signature.share`) with the culprits' indices as text; CallerError on an
+    `nonce_point` is what a signer says R is: believed only if the signature verifies with it, it saves computing R
+    here.  Raises PeerError (`nonce.invalid`, `signature.share`) with the culprits' indices as text; CallerError on an
     impossible signer set; AbortError when every share holds and the signature still does not.
     """
+    _check_message(message)
+    _check_complete(signers, nonces)
+    _check_complete(signers, shares)
+    if nonce_point is not None:
+        signature = _believed(signers, message, shares, tweaks, nonce_point)
+        if signature is not None:
+            return signature
     session = _session_of(signers, message, nonces, tweaks)
     try:
         signature = combine(session, shares)
@@ -211,20 +265,36 @@ def combine(session: Session, shares: Mapping[int, bytes]) -> bytes:
 
     Raises CallerError (`signers.shares`), PeerError (`signature.share`) naming those that are no scalars.
     """
-    if set(shares) != set(session.signers.ids):
-        raise CallerError("one signature share per signer", code="signers.shares")
+    _check_complete(session.signers, shares)
     culprits = [str(index) for index, share in sorted(shares.items()) if not _is_scalar(share)]
     if culprits:
         raise PeerError("signature share is not a scalar", culprits=culprits, code="signature.share")
-    s = sum(int.from_bytes(share, "big") for share in shares.values())
-    s += session.challenge * session.key.parity_sign * session.key.tweak
-    return session.nonce_point[1:] + (s % ORDER).to_bytes(SCALAR_BYTES, "big")
+    return _joined(session.nonce_point, session.challenge, session.key, shares)
+
+
+def _joined(nonce_point: bytes, c: int, key: TweakedKey, shares: Mapping[int, bytes]) -> bytes:
+    s = sum(int.from_bytes(share, "big") for share in shares.values()) + c * key.parity_sign * key.tweak
+    return nonce_point[1:] + (s % ORDER).to_bytes(SCALAR_BYTES, "big")
+
+
+def _believed(
+    signers: Signers, message: bytes, shares: Mapping[int, bytes], tweaks: Sequence[Tweak], nonce_point: bytes
+) -> bytes | None:
+    """The signature with this R if it verifies; the signers and their shares need no check of their own then."""
+    if len(nonce_point) != POINT_BYTES or not all(map(_is_scalar, shares.values())):
+        return None
+    check_signers(signers)
+    key = tweaked_key(signers.public_key, tweaks)
+    signature = _joined(nonce_point, challenge(nonce_point, key, message), key, shares)
+    return signature if schnorr.verify(key.xonly, signature, message) else None
+
+
+def _check_complete(signers: Signers, values: Mapping[int, bytes]) -> None:
+    if set(values) != set(signers.ids):
+        raise CallerError("one public nonce and one signature share per signer", code="signers.shares")
 
 
 def _session_of(signers: Signers, message: bytes, nonces: Mapping[int, bytes], tweaks: Sequence[Tweak]) -> Session:
-    _check_message(message)
-    if set(nonces) != set(signers.ids):
-        raise CallerError("one public nonce per signer", code="signers.shares")
     return open_session(signers, message, aggregate_nonces(nonces), tweaks)
 
 

@@ -7,7 +7,7 @@ indices from 1: identifier = index - 1, on the wire of the hashes only.  Everyth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from enclave.errors import AbortError, CallerError, PeerError
@@ -20,6 +20,8 @@ NONCE_BYTES = 2 * POINT_BYTES
 
 INFINITY = bytes(POINT_BYTES)
 """How an aggregate nonce spells the point at infinity; nothing else may."""
+
+_HALVES = slice(POINT_BYTES), slice(POINT_BYTES, None)
 
 GENERATOR = SECP256K1.base_mult_public(1)
 
@@ -34,10 +36,11 @@ class Signers:
     public_key: bytes
     """33 bytes, compressed."""
 
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """Share indices in the order given."""
-        return tuple(index for index, _ in self.members)
+    ids: tuple[int, ...] = field(init=False, compare=False, repr=False)
+    """Share indices in the order given."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(index for index, _ in self.members))
 
     def public_share(self, index: int) -> bytes:
         """The public share of a member; raises CallerError (`signers.absent`)."""
@@ -105,20 +108,24 @@ def open_session(signers: Signers, message: bytes, aggregate_nonce: bytes, tweak
     """
     check_signers(signers)
     key = tweaked_key(signers.public_key, tweaks)
-    identifiers = [index - 1 for index in sorted(signers.ids)]
+    halves = _split_aggregate(aggregate_nonce)
     # No two sessions share this input: identifiers are small, so the nonce that follows them starts unlike one more
     # identifier (specs/bip340.md section 6).
-    data = (b"".join(i.to_bytes(4, "big") for i in identifiers), aggregate_nonce, key.xonly, message)
-    coefficient = int.from_bytes(tagged_hash("BIP0445/noncecoef", *data), "big") % ORDER
-    first, second = _split_aggregate(aggregate_nonce)
-    nonce_point = weighted_sum((1, first), (coefficient, second))
+    digest = tagged_hash("BIP0445/noncecoef", _identifiers(signers.ids), aggregate_nonce, key.xonly, message)
+    coefficient = int.from_bytes(digest, "big") % ORDER
+    nonce_point = weighted_sum((1, halves[0]), (coefficient, halves[1]))
     if nonce_point == INFINITY:
         # Only a cheating signer gets here.  Going on with G lets the others' shares show which one.
         nonce_point = GENERATOR
-    challenge = int.from_bytes(tagged_hash("BIP0340/challenge", nonce_point[1:], key.xonly, message), "big") % ORDER
-    if coefficient == 0 or challenge == 0:
+    c = challenge(nonce_point, key, message)
+    if coefficient == 0 or c == 0:
         raise AbortError("a hash is zero")
-    return Session(signers=signers, key=key, coefficient=coefficient, nonce_point=nonce_point, challenge=challenge)
+    return Session(signers=signers, key=key, coefficient=coefficient, nonce_point=nonce_point, challenge=c)
+
+
+def challenge(nonce_point: bytes, key: TweakedKey, message: bytes) -> int:
+    """e of BIP-340, reduced."""
+    return int.from_bytes(tagged_hash("BIP0340/challenge", nonce_point[1:], key.xonly, message), "big") % ORDER
 
 
 @lru_cache(maxsize=4096)
@@ -143,6 +150,11 @@ def check_signers(signers: Signers) -> None:
 
 def tweaked_key(public_key: bytes, tweaks: Sequence[Tweak]) -> TweakedKey:
     """The key after all tweaks, in order; raises CallerError (`tweak.invalid`, `point.invalid`)."""
+    return _tweaked_key(public_key, tuple(tweaks))
+
+
+@lru_cache(maxsize=4096)
+def _tweaked_key(public_key: bytes, tweaks: tuple[Tweak, ...]) -> TweakedKey:
     SECP256K1.validate_point(public_key)
     point, sign, total = public_key, 1, 0
     for tweak in tweaks:
@@ -164,11 +176,18 @@ def aggregate_nonces(nonces: Mapping[int, bytes]) -> bytes:
 
     Raises PeerError (`nonce.invalid`) naming, as text, the indices whose nonce is not two points.
     """
-    culprits = [str(index) for index, nonce in sorted(nonces.items()) if not _is_nonce(nonce)]
-    if culprits or not nonces:
-        raise PeerError("a public nonce is two compressed points", culprits=culprits, code="nonce.invalid")
-    halves = zip(*((nonce[:POINT_BYTES], nonce[POINT_BYTES:]) for nonce in nonces.values()), strict=True)
-    return b"".join(add(*half) for half in halves)
+    try:
+        return b"".join(_total([nonce[half] for nonce in nonces.values()]) for half in _HALVES)
+    except CallerError:
+        culprits = [str(index) for index, nonce in sorted(nonces.items()) if not _is_nonce(nonce)]
+        raise PeerError("a public nonce is two compressed points", culprits=culprits, code="nonce.invalid") from None
+
+
+def _total(points: Sequence[bytes]) -> bytes:
+    try:
+        return SECP256K1.point_add(*points)
+    except AbortError:
+        return INFINITY
 
 
 def add(*points: bytes) -> bytes:
@@ -193,6 +212,11 @@ def parity_sign(point: bytes) -> int:
 def signed(sign: int, point: bytes) -> bytes:
     """A finite point, or its negative when `sign` is -1: the encodings differ in the parity of y."""
     return point if sign == 1 else bytes([point[0] ^ 1]) + point[1:]
+
+
+@lru_cache(maxsize=1024)
+def _identifiers(ids: tuple[int, ...]) -> bytes:
+    return b"".join((index - 1).to_bytes(4, "big") for index in sorted(ids))
 
 
 def _split_aggregate(aggregate_nonce: bytes) -> tuple[bytes, bytes]:

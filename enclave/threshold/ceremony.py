@@ -37,11 +37,13 @@ class Ceremony:
     threshold: int
     context: bytes
     """Everything else the participants must agree on: order, roster digest, epoch (free form)."""
+    indices: tuple[int, ...] = field(init=False, compare=False, repr=False)
+    """Participants' share indices in increasing order."""
     binding: bytes = field(init=False)
     """32 bytes that differ whenever anything above differs."""
 
     def __post_init__(self) -> None:
-        check_indices(self.slots)
+        object.__setattr__(self, "indices", check_indices(self.slots))
         if len(self.slots) > COMMITTEE_MAX or len(set(self.slots.values())) != len(self.slots):
             raise CallerError(f"a committee has at most {COMMITTEE_MAX} distinct slots", code="ceremony.participants")
         if not 1 <= self.threshold <= len(self.slots):
@@ -49,11 +51,6 @@ class Ceremony:
         if not 16 <= len(self.session) <= 64:
             raise CallerError("a session id has 16 to 64 bytes", code="ceremony.session")
         object.__setattr__(self, "binding", self._bind())
-
-    @property
-    def indices(self) -> tuple[int, ...]:
-        """Participants' share indices in increasing order."""
-        return tuple(sorted(self.slots))
 
     def _bind(self) -> bytes:
         members = (part for i in self.indices for part in (i.to_bytes(4, "big"), self.slots[i].encode()))
@@ -76,9 +73,13 @@ class Ceremony:
             parts += [part for i in self.indices for part in (i.to_bytes(4, "big"), payloads[i])]
         return hashlib.sha256(tagged(name, self.binding, *parts)).digest()
 
+    def is_one_for_each_other(self, index: int, values: Mapping[int, object]) -> bool:
+        """Whether there is a value for every participant but `index`, and no other."""
+        return len(values) == len(self.slots) - 1 and index not in values and values.keys() <= self.slots.keys()
+
     def check_complete(self, payloads: Mapping[int, bytes]) -> None:
         """Raises AbortError (`ceremony.participants`) unless there is one payload of every participant."""
-        if set(payloads) != set(self.slots):
+        if payloads.keys() != self.slots.keys():
             raise AbortError("payloads are not those of exactly the participants", code="ceremony.participants")
 
     def decode(self, kind: type[T], index: int, payload: bytes) -> T:

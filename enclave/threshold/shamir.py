@@ -48,14 +48,8 @@ def combine(group: Group, shares: Mapping[int, Secret]) -> Secret:
     The caller compares its public point with the first commitment before use: wrong shares give a wrong scalar,
     not an error.  Raises CallerError (`share.index`).
     """
-    ids = check_indices(shares)
-    terms: list[Secret] = []
-    try:
-        terms.extend(group.mul_public(shares[i], lagrange(ids, i, group.order)) for i in ids)
-        return add_all(group, terms)
-    finally:
-        for term in terms:
-            term.wipe()
+    ids = tuple(shares)
+    return group.weighted_total([shares[i] for i in ids], _lagrange_all(ids, group.order))
 
 
 def check_indices(ids: Iterable[int]) -> tuple[int, ...]:
@@ -72,11 +66,12 @@ class Polynomial:
     A context manager: leaving it wipes the coefficients it made itself, not the constant it was given.
     """
 
-    __slots__ = ("_borrowed", "_coefficients", "_group")
+    __slots__ = ("_borrowed", "_coefficients", "_group", "_present")
 
     def __init__(self, group: Group, coefficients: Sequence[Secret | None], *, borrowed: Secret | None = None) -> None:
         self._group = group
         self._coefficients = list(coefficients)
+        self._present = [coefficient for coefficient in coefficients if coefficient is not None]
         self._borrowed = borrowed
 
     @classmethod
@@ -98,17 +93,16 @@ class Polynomial:
         return constant
 
     def at(self, i: int) -> Secret:
-        """The value at `i`; a zero constant is skipped because the group refuses zero operands."""
-        first, *rest = self._coefficients
-        higher = [coefficient for coefficient in rest if coefficient is not None]
-        if first is not None:
-            return self._group.evaluate([first, *higher], i)
-        with self._group.evaluate(higher, i) as divided:
+        """The value at `i`; a zero constant is left out because the group refuses zero operands."""
+        value = self._group.evaluate(self._present, i)
+        if self._coefficients[0] is not None:
+            return value
+        with value as divided:
             return self._group.mul_public(divided, i)
 
     def commitments(self) -> tuple[bytes, ...]:
         """The public point of every coefficient, a zero constant left out."""
-        return tuple(self._group.base_mult(c) for c in self._coefficients if c is not None)
+        return tuple(map(self._group.base_mult, self._present))
 
     def wipe(self) -> None:
         """Wipe every coefficient except a borrowed constant."""
@@ -116,6 +110,7 @@ class Polynomial:
             if coefficient is not None and coefficient is not self._borrowed:
                 coefficient.wipe()
         self._coefficients.clear()
+        self._present.clear()
 
     def __enter__(self) -> Polynomial:
         return self
@@ -144,3 +139,9 @@ def _lagrange(ids: tuple[int, ...], i: int, order: int, at: int) -> int:
             numerator = numerator * (j - at) % order
             denominator = denominator * (j - i) % order
     return numerator * pow(denominator, -1, order) % order
+
+
+@lru_cache(maxsize=1024)
+def _lagrange_all(ids: tuple[int, ...], order: int) -> tuple[int, ...]:
+    check_indices(ids)
+    return tuple(_lagrange(ids, i, order, 0) for i in ids)

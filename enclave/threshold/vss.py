@@ -6,7 +6,6 @@ only through its public point.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -33,52 +32,29 @@ def public_share(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
 
     Raises AbortError when that point, or one on the way, is the identity.
     """
-    value = commitments[-1]
-    for commitment in reversed(commitments[:-1]):
-        value = group.combination([(i, value), (1, commitment)])
-    return value
+    return group.evaluate_points(commitments, i)
 
 
 def public_shares(group: Group, commitments: Sequence[bytes], ids: Iterable[int]) -> dict[int, bytes]:
-    """The public points of the shares at all `ids`; raises AbortError as public_share.
-
-    From the first points on, a polynomial's values at 1, 2, 3 ... follow by additions alone (forward differences).
-    """
-    indices = sorted(ids)
-    known = len(commitments)
-    if indices != list(range(1, len(indices) + 1)) or len(indices) <= known + 1:
-        return {i: public_share(group, commitments, i) for i in indices}
-    try:
-        return dict(enumerate(_extended(group, commitments, len(indices)), start=1))
-    except AbortError:
-        # A difference may be the identity where no share is.
-        return {i: public_share(group, commitments, i) for i in indices}
-
-
-def _extended(group: Group, commitments: Sequence[bytes], count: int) -> list[bytes]:
-    degree = len(commitments) - 1
-    column = [commitments[0], *(public_share(group, commitments, i) for i in range(1, degree + 1))]
-    values = column[1:]
-    last = [column[-1]]
-    while len(column) > 1:
-        column = [group.point_sub(high, low) for low, high in itertools.pairwise(column)]
-        last.append(column[-1])
-    while len(values) < count:
-        # last[k] is the newest difference of order k; the highest order is constant.
-        for order in range(degree - 1, -1, -1):
-            last[order] = group.point_add(last[order], last[order + 1])
-        values.append(last[0])
-    return values
+    """The public points of the shares at all `ids`; raises AbortError as public_share."""
+    return _values(group, commitments, ids, through_zero=False)
 
 
 def public_share_through_zero(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
     """As public_share, for a polynomial with constant zero (refresh): `commitments` start at the linear term."""
-    return group.combination([(i, public_share(group, commitments, i))])
+    return group.evaluate_points(commitments, i, through_zero=True)
 
 
 def public_shares_through_zero(group: Group, commitments: Sequence[bytes], ids: Iterable[int]) -> dict[int, bytes]:
     """Points of the shares at all `ids` of a polynomial with constant zero."""
-    return {i: group.combination([(i, point)]) for i, point in public_shares(group, commitments, ids).items()}
+    return _values(group, commitments, ids, through_zero=True)
+
+
+def _values(group: Group, commitments: Sequence[bytes], ids: Iterable[int], *, through_zero: bool) -> dict[int, bytes]:
+    indices = sorted(ids)
+    if indices == list(range(1, len(indices) + 1)):
+        return dict(enumerate(group.evaluate_points_to(commitments, len(indices), through_zero=through_zero), start=1))
+    return {i: group.evaluate_points(commitments, i, through_zero=through_zero) for i in indices}
 
 
 def commitments_of(group: Group, public_shares: Mapping[int, bytes], threshold: int) -> tuple[bytes, ...]:

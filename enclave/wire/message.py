@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,7 +35,14 @@ def encode(message: Any) -> bytes:
 
 def decode_as(kind: type[T], body: bytes) -> T:
     """A message of type `kind` from its msgpack bytes; raises WireError."""
-    return decode(msgspec.msgpack.Decoder(kind), body)
+    hashable: Any = kind
+    decoder: msgspec.msgpack.Decoder[T] = _decoder(hashable)
+    return decode(decoder, body)
+
+
+@lru_cache(maxsize=256)
+def _decoder(kind: type[Any]) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind)
 
 
 def decode(decoder: msgspec.msgpack.Decoder[T], body: bytes | msgspec.Raw) -> T:

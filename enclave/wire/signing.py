@@ -71,6 +71,7 @@ class SchnorrSignRequest(Message, frozen=True, omit_defaults=True):
 
 
 class SchnorrSignReply(Message, frozen=True):
-    """A signature share (32-byte big-endian scalar)."""
+    """A signature share (32-byte big-endian scalar) and the nonce point R it was made under (33-byte point)."""
 
     share: bytes
+    nonce_point: bytes

@@ -137,7 +137,7 @@ class Bip340:
         """Nothing is left to check: `requests` added the points up."""
 
     def aggregate(self, slots: Sequence[str], nonces: Sequence[NonceCommitment], replies: Mapping[str, Any]) -> bytes:
-        """64 bytes, verified under the key the nodes signed for."""
+        """64 bytes, verified under the key the nodes signed for; R as in `Frost`."""
         certificate = self._key.certificate
         return bip340.aggregate(
             signers=signer_set(certificate, list(slots)),
@@ -145,6 +145,7 @@ class Bip340:
             nonces=self._public(slots, nonces),
             shares={self._key.index[slot]: reply.share for slot, reply in replies.items()},
             tweaks=tweaks_of(certificate),
+            nonce_point=replies[slots[0]].nonce_point,
         )
 
     def outputs(

@@ -136,22 +136,25 @@ def bip340_steps(threshold: int, n: int) -> Iterator[Operation]:
         nonces = {i: pair.public for i, pair in pairs.items()}
         return pairs, nonces, bip340.aggregate_nonces(nonces)
 
-    def sign(given: Any, i: int = 1) -> bytes:
+    def sign(given: Any, i: int = 1) -> tuple[bytes, bytes]:
         pairs, _, total = given
-        return bip340.sign_share(
+        return bip340.sign(
             signers=signers, index=i, share=shares[i], message=MESSAGE, aggregate_nonce=total, nonce=pairs[i]
         )
 
     def signed() -> Any:
         given = prepared()
-        return given[1], {i: sign(given, i) for i in ids}
+        made = {i: sign(given, i) for i in ids}
+        return given[1], {i: part for i, (part, _) in made.items()}, made[1][1]
 
     def aggregate(given: Any) -> bytes:
-        nonces, parts = given
-        return bip340.aggregate(signers=signers, message=MESSAGE, nonces=nonces, shares=parts)
+        nonces, parts, R = given
+        # The gateway's whole share: adding the nonces up before, the signature after.
+        bip340.aggregate_nonces(nonces)
+        return bip340.aggregate(signers=signers, message=MESSAGE, nonces=nonces, shares=parts, nonce_point=R)
 
     given = prepared()
-    session, share = bip340.open_session(signers, MESSAGE, given[2]), sign(given)
+    session, share = bip340.open_session(signers, MESSAGE, given[2]), sign(given)[0]
     known = (commitments[0], *(point for _, point in members))
     reference = BIP340[threshold, n]
     steps = (

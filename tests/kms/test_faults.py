@@ -73,7 +73,7 @@ async def last_result(fabric: Fabric, request_id: str) -> dict[str, Any]:
 def bad_share(verb: str, _request: Message, reply: Message) -> Message:
     """A share that is a scalar, but the wrong one."""
     if isinstance(reply, SchnorrSignReply):
-        return SchnorrSignReply(share=b"\0" + os.urandom(31))
+        return SchnorrSignReply(share=b"\0" + os.urandom(31), nonce_point=reply.nonce_point)
     if isinstance(reply, SignReply):
         # Random, because two liars' small errors could cancel and make a right signature.
         return SignReply(share=os.urandom(31) + b"\0", group_commitment=reply.group_commitment)

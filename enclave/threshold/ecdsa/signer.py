@@ -7,6 +7,7 @@ shown**, to anyone, for any reason: one opened row and the others' releases give
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
@@ -28,6 +29,9 @@ SCALAR_BYTES = 32
 K, A, B, D, E = range(5)
 """Positions in a row: nonce, its mask, and three sharings of zero."""
 
+_ENDS = struct.Struct(">6I")
+"""Sender, receiver and round as `tagged` writes them: each with its length."""
+
 T = TypeVar("T")
 
 
@@ -42,6 +46,7 @@ class Signer:
         self._index = index
         self._share = share
         self._channels = channels
+        self._row_head = tagged("ecdsa-row", self._ceremony.binding)
         self._rounds = StrictRounds()
         self._degree = session.threshold - 1
         self._row: Secret | None = None
@@ -134,7 +139,7 @@ class Signer:
         sums = self._row
         assert sums is not None
         for sender, message in self._decode(Round1, payloads).items():
-            if set(message.sealed) != set(self._ceremony.slots) - {sender}:
+            if not self._ceremony.is_one_for_each_other(sender, message.sealed):
                 raise self._ceremony.blame(sender, "not one row for each other signer", code="ceremony.malformed")
             if sender != self._index:
                 self._add(sums, sender, message.sealed[self._index])
@@ -205,8 +210,7 @@ class Signer:
             raise self._ceremony.blame(sender, "not a canonical scalar", code="ceremony.malformed") from None
 
     def _associated(self, sender: int, receiver: int) -> bytes:
-        ends = (sender.to_bytes(4, "big"), receiver.to_bytes(4, "big"), (1).to_bytes(4, "big"))
-        return tagged("ecdsa-row", self._ceremony.binding, *ends)
+        return self._row_head + _ENDS.pack(4, sender, 4, receiver, 4, 1)
 
     @contextmanager
     def _wiped_on_failure(self) -> Iterator[None]:

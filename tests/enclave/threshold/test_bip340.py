@@ -414,7 +414,9 @@ def test_relays_refuse_incomplete_sets() -> None:
 def test_a_fault_while_signing_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a multiplication goes wrong, the share is checked, found wrong and withheld."""
     committee = Committee(2, 3, (1, 2))
-    right = type(SECP256K1).mul_public
-    monkeypatch.setattr(type(SECP256K1), "mul_public", lambda self, a, k: right(self, a, k + 1))
+    right = type(SECP256K1).weighted_total
+    monkeypatch.setattr(
+        type(SECP256K1), "weighted_total", lambda self, scalars, weights: right(self, scalars, (5, *weights[1:]))
+    )
     with pytest.raises(AbortError):
         committee.sign(1)
