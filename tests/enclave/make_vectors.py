@@ -72,7 +72,53 @@ def request_tokens() -> Any:
         {**{k: base[k] for k in base if k != "request_id"}, "name": name, **changes, "expect": code}
         for name, changes, code in refused
     ]
-    return {"private_key_seed": hashlib.sha256(b"agent").hexdigest(), "accepted": cases, "refused": refusals}
+    return {
+        "private_key_seed": hashlib.sha256(b"agent").hexdigest(),
+        "accepted": cases,
+        "refused": refusals,
+        "batch": _batch(signer),
+    }
+
+
+def _batch(signer: SigningKey) -> Any:
+    """A token over two items, and what each is by itself; ids are made here from the token's text."""
+    body = (
+        '{"items": [{"ref": "a", "verb": "sign", "key": "KEY/1", "body": {"message": "aGk", "kind": "message"}},'
+        ' {"ref": "b", "verb": "decrypt", "key": "KEY/2", "body": {"ciphertext": "AAAA"}}]}'
+    ).replace("KEY", KEY)
+    token = make_token(
+        signer,
+        issuer=AGENT,
+        cluster=CLUSTER,
+        act="batch",
+        resource="*",
+        body=body.encode(),
+        now=NOW,
+        method="POST",
+        url="/v1/batch",
+        jti="AAAAAAAAAAAAAAAAAAAAAA",
+    )
+    items = [
+        ("sign", f"{KEY}/1", '{"kind":"message","message":"aGk"}'),
+        ("decrypt", f"{KEY}/2", '{"ciphertext":"AAAA"}'),
+    ]
+    good = {"cluster": CLUSTER.hex(), "now": NOW + 1, "act": "batch", "not_before": 0, "body": body}
+    return {
+        **good,
+        "token": token,
+        "key": b64url(signer.public.key),
+        "alg": "EdDSA",
+        "request_id": _sha(token.encode()),
+        "items": [
+            {
+                "act": act,
+                "resource": resource,
+                "body": inner,
+                "request_id": _sha(token.encode() + bytes([0, 0, 0, number])),
+            }
+            for number, (act, resource, inner) in enumerate(items)
+        ],
+    }
 
 
 def roster() -> Any:

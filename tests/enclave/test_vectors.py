@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from attestation.envelope import b64url_decode
+from enclave.batches import unwrapped
 from enclave.errors import TokenError
 from enclave.signing_key import PublicKey
 from enclave.tokens import Token, verify_token
@@ -41,6 +42,16 @@ TOKENS = json.loads((DIRECTORY / "request-tokens.json").read_text())
 def test_published_tokens_are_accepted(case: dict[str, Any]) -> None:
     """Each published good token verifies and has the published request id."""
     assert check(case).request_id.hex() == case["request_id"]
+
+
+def test_the_published_batch_comes_apart_as_published() -> None:
+    """Each item has the published act, resource, body and request id."""
+    batch = TOKENS["batch"]
+    token, body = check(batch), batch["body"].encode()
+    for number, expected in enumerate(batch["items"]):
+        item, inner = unwrapped(token, body, number, None)
+        found = {"act": str(item.act), "resource": item.resource, "body": inner.decode()}
+        assert found | {"request_id": item.request_id.hex()} == expected
 
 
 @pytest.mark.parametrize("case", TOKENS["refused"], ids=lambda case: case["name"])
