@@ -14,7 +14,7 @@ from kms.cli.output import emit_json
 def show(policy: str, target: Target) -> None:
     """Show POLICY (pol_...), newest version, as its operators signed it (always JSON).
 
-    The signatures are checked here against the roster. `kms policy diff`, `evaluate` and `test` take pol_... themselves.
+    The signatures are checked here against the roster. `kms policy diff`, `evaluate` and `test` take pol_... as well.
     """
 
     async def work() -> None:
