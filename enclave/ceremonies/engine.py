@@ -262,7 +262,7 @@ class Ceremonies:
             raise RefusedError(
                 "a ceremony of this key is prepared, and neither its commit nor its abort has come",
                 code="ceremony-unresolved",
-                hint="any gateway can bring the certificate once the missing participant is back; gateways do so by themselves",
+                hint="gateways bring the certificate by themselves once the missing participant is back",
             )
         if name in self._halted or (record is not None and name in record.halts):
             raise RefusedError("the key moves to other nodes", code="key.resharing", hint="retry in a moment")
