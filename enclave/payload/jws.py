@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,12 @@ CLAIMS_BYTES_MAX = 64 << 10
 HEADER_NAMES = ("typ", "kid", "cty")
 """Members of the protected header a request may set; `alg` follows from the key."""
 
-_BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/"
+_FOREIGN = bytes(set(range(256)) - set(_BASE64))
+_OTHER_ALPHABET = bytes.maketrans(b"+/", b"-_")
+
+_HEADER = re.compile(rb"(\xef\xbb\xbf)?\s*\{\s*\"")
+"""How the JSON object of a header begins, whatever follows."""
 
 ALGORITHMS = {"ed25519": "EdDSA", "p256-ecdsa": "ES256", "secp256k1-ecdsa": "ES256K"}
 """Key spec -> `alg` (RFC 7518, RFC 8037, RFC 8812)."""
@@ -83,15 +89,17 @@ def read_jws(fields: Fields, spec: str) -> JwsClaims:
 
 
 def may_be_jws(message: bytes) -> bool:
-    """Whether opaque bytes could be the signing input of a token: then they are not opaque."""
-    head, dot, rest = message.partition(b".")
-    if not dot or rest.strip(_BASE64URL) or not head or head.strip(_BASE64URL):
+    """Whether some verifier could take opaque bytes for the signing input of a token: then they are not opaque.
+
+    Only what stands before the first dot is asked, and leniently: libraries skip foreign characters, read the other
+    alphabet and replace bad UTF-8; and the part behind it may be anything where the header says so (RFC 7797).
+    """
+    head, dot, _ = message.partition(b".")
+    if not dot:
         return False
-    try:
-        value = json.loads(base64.urlsafe_b64decode(head + b"=" * (-len(head) % 4)))
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and "alg" in value
+    letters = head.translate(_OTHER_ALPHABET, _FOREIGN)
+    header = base64.urlsafe_b64decode(letters[: len(letters) - (len(letters) % 4 == 1)] + b"==")
+    return _HEADER.match(header) is not None and (b"alg" in header or b"\\u" in header)
 
 
 def _refused(detail: str) -> CallerError:
