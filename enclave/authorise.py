@@ -254,7 +254,7 @@ def _decide(
 ) -> None:
     policy, decision = judge(node, request, kind, payload, now)
     if decision.approvals is not None or (request.grant is not None and decision.allowed):
-        check_grant(node, request.grant, request.token.issuer, policy, decision.approvals, now)
+        check_grant(node, request.grant, request.token, policy, decision.approvals, now)
     elif not decision.allowed:
         raise RefusedError(decision.reason, code="policy.denied")
     request.judged = Judged(policy=policy, kind=kind, payload=payload, approvals=decision.approvals)
@@ -266,7 +266,7 @@ def check_still_approved(node: NodeState, request: Authorised, now: int) -> None
     if judged is None or request.grant is None:
         return
     policy = node.directory.policy(judged.policy.policy) or judged.policy
-    check_grant(node, request.grant, request.token.issuer, policy, judged.approvals, now)
+    check_grant(node, request.grant, request.token, policy, judged.approvals, now)
 
 
 def judge(

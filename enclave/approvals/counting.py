@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from enclave.approvals.book import Grant
     from enclave.documents import PolicyDocument
     from enclave.state import NodeState
+    from enclave.tokens import Token
     from enclave.wire.approvals import Approval
 
 
 def check_grant(
-    node: NodeState, grant: Grant | None, issuer: str, policy: PolicyDocument, terms: ApprovalTerms | None, now: int
+    node: NodeState, grant: Grant | None, token: Token, policy: PolicyDocument, terms: ApprovalTerms | None, now: int
 ) -> None:
     """Raise RefusedError unless what was approved is what policy wants approved now.
 
@@ -38,7 +39,7 @@ def check_grant(
         raise RefusedError("approved under another version of the policy", code="approval.policy")
     check_time(grant.expires_at, now)
     if terms is not None:
-        check_enough(node, issuer, terms, grant.approvals)
+        check_enough(node, token, terms, grant.approvals)
 
 
 def verified_approvals(
@@ -76,7 +77,7 @@ def check_decision(node: NodeState, approval: Approval, group: str, fingerprint:
 
 def check_enough(
     node: NodeState,
-    issuer: str,
+    token: Token,
     terms: ApprovalTerms,
     approvals: Iterable[tuple[str, str]],
     trouble: RefusedError | None = None,
@@ -88,13 +89,14 @@ def check_enough(
     """
     people: set[str] = set()
     keys: set[bytes] = set()
-    own = _keys_of(node, issuer)
+    own = _keys_of(node, token.issuer)
     for name, credential in approvals:
         approver = node.directory.approver(name)
         key = None if approver is None else approver.key(credential)
         if approver is None or key is None or terms.group not in approver.groups:
             trouble = trouble or RefusedError("an approver does not count any more", code="approval.approver")
-        elif any(one.key in own for one in approver.keys):
+        elif any(one.key in own or one.kid == token.kid for one in approver.keys):
+            # The token's own key beside: one that an identity provider vouches for is registered nowhere.
             trouble = trouble or RefusedError("nobody approves their own request", code="approval.own-request")
         elif name not in people and key.key not in keys:
             people.add(name)

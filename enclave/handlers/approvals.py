@@ -72,7 +72,7 @@ def approved(node: NodeState, connection: int, request: ApprovedRequest, now: in
     check_time(waiting.expires_at, now)
     check_statements(node, authorised, waiting, request.statements, now)
     found, trouble = verified_approvals(node, waiting.terms.group, waiting.fingerprint, request.approvals)
-    check_enough(node, authorised.token.issuer, waiting.terms, found, trouble)
+    check_enough(node, authorised.token, waiting.terms, found, trouble)
     grant = Grant(
         request_id=authorised.token.request_id,
         fingerprint=waiting.fingerprint,
