@@ -81,7 +81,7 @@ class _Case:
     chain: tuple[RosterFacts, ...] = ()
     keys: dict[tuple[str, int], bytes] = field(default_factory=dict)
     evidence: dict[bytes, Presented] = field(default_factory=dict)
-    claims: dict[str, Claims] = field(default_factory=dict)
+    claims: dict[tuple[str, int], Claims] = field(default_factory=dict)
     heads: dict[tuple[str, int], LogCheckpoint] = field(default_factory=dict)
     boots: dict[tuple[str, int], Boot] = field(default_factory=dict)
     peers: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -175,7 +175,7 @@ def _check_identities(case: _Case) -> None:
         if case.keys.setdefault(name, presented.identity_key) != presented.identity_key:
             raise ReceiptError(f"two identities claim boot {name[1]} of {name[0]}", code="receipt.twin")
         case.evidence[presented.evidence_digest] = presented
-        case.claims[presented.slot] = claims
+        case.claims[name] = claims
 
 
 def _check_checkpoints(case: _Case) -> None:
@@ -276,8 +276,8 @@ def _facts(case: _Case) -> dict[str, Any]:
                 "slot": item.log.slot,
                 "boot_counter": item.log.boot_counter,
                 "leaf": item.index,
-                "tee": case.claims[item.log.slot].tee.value,
-                "platform_id": str(case.claims[item.log.slot].platform_id),
+                "tee": case.claims[item.log.slot, item.log.boot_counter].tee.value,
+                "platform_id": str(case.claims[item.log.slot, item.log.boot_counter].platform_id),
                 "countersigned_by": list(case.peers[item.log.slot]),
             }
             for item in outcome.made

@@ -21,6 +21,9 @@ CLOCKS_S_MAX = 10
 ORDERS = frozenset({"ceremony-start", "secret-put", "import-prepare"})
 """Decisions before there is a key."""
 
+ORDERED_MIN = 2
+"""Fewest nodes behind an order: no key has one share, and what one node alone says of an order proves nothing."""
+
 CONTRIBUTIONS = ORDERS | {
     "sign",
     "schnorr-sign",
@@ -82,7 +85,7 @@ def check_agreement(receipt: Receipt) -> Outcome:
     groups: dict[tuple[object, ...], list[Made]] = {}
     for item in allowed:
         groups.setdefault(_terms(item.decision), []).append(item)
-    quorum = receipt.certificate.signing_quorum if receipt.certificate is not None else 1
+    quorum = receipt.certificate.signing_quorum if receipt.certificate is not None else ORDERED_MIN
     for group in groups.values():
         if _is_complete(group, quorum):
             return Outcome(is_allowed=True, made=tuple(group))
@@ -134,7 +137,7 @@ def check_certificate(outcome: Outcome, certificate: CertificateFacts | None, re
     """
     first = outcome.made[0].decision
     if certificate is None:
-        if outcome.is_allowed and first.verb not in ORDERS:
+        if outcome.is_allowed and any(item.decision.verb not in ORDERS for item in outcome.made):
             raise ReceiptError("the key certificate is absent", code="receipt.certificate")
         return
     for item in outcome.made:
@@ -208,7 +211,7 @@ def _is_complete(group: Sequence[Made], quorum: int) -> bool:
     contributed = {item.log.slot for item in group}
     if not names:
         return len(contributed) >= quorum
-    if len(set(names)) != len(names) or (len(names) < quorum and first.verb not in ORDERS):
+    if len(set(names)) != len(names) or len(names) < (ORDERED_MIN if first.verb in ORDERS else quorum):
         return False
     missing = set(names) - contributed
     if not first.target:
