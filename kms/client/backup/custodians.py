@@ -165,6 +165,7 @@ def read_custodian(path: Path, *, cluster: bytes) -> CustodianFile:
         read_me=fields.text("read_me"),
         entries=tuple(_read_entry(item) for item in fields.each("entries", low=1, high=SLOTS_MAX)),
     )
+    fields.done()
     if found.cluster != cluster:
         raise ConfigurationError(f"{path} is of another cluster", code="backup.foreign")
     return found
