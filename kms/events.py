@@ -8,7 +8,7 @@ each subscriber looks by itself, at its own moment, so that a thousand of them n
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -31,6 +31,12 @@ PAGE = 500
 
 SUBSCRIBERS_MAX = 4096
 """Most streams at once."""
+
+OWN_MAX = 64
+"""Most streams of one agent: what it runs on may be many processes, but it must not take everybody's place."""
+
+RESERVED = 256
+"""Streams of the above that only operators can open, however many agents there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class EventFeed:
         self.head = 0
         """Position of the newest event told."""
         self.subscribers = 0
+        self._agents: Counter[str] = Counter()
         self.is_closed = False
 
     def start(self) -> asyncio.Task[None]:
@@ -79,15 +86,22 @@ class EventFeed:
         """Let every stream end."""
         self.is_closed = True
 
-    def join(self) -> None:
+    def join(self, principal: str, *, is_operator: bool) -> None:
         """Count one more subscriber; raises UnavailableError (`events.full`)."""
-        if self.subscribers >= SUBSCRIBERS_MAX:
+        most = SUBSCRIBERS_MAX if is_operator else SUBSCRIBERS_MAX - RESERVED
+        if self.subscribers >= most or (not is_operator and self._agents[principal] >= OWN_MAX):
             raise UnavailableError("too many event streams are open", code="events.full", hint="close some of them")
         self.subscribers += 1
+        if not is_operator:
+            self._agents[principal] += 1
 
-    def leave(self) -> None:
+    def leave(self, principal: str) -> None:
         """Count one less."""
         self.subscribers -= 1
+        if self._agents[principal] > 1:
+            self._agents[principal] -= 1
+        else:
+            del self._agents[principal]
 
     async def after(self, position: int, sees: Callable[[str], bool]) -> tuple[int, bytes]:
         """The new position and what to send: a bounded piece of what lies behind `position`."""

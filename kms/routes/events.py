@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
 
 from aiohttp import web
 
@@ -40,31 +39,29 @@ async def stream(context: Context) -> Answer:
     gateway.admissions.require_resource(call, "*")
     assert context.request is not None
     position = _position(context, gateway.store.audit_position)
-    roles = gateway.directory.roles(call.principal)
-    sees = sees_of(call.principal, is_auditor=bool(roles & {Role.AUDITOR, Role.ADMIN}))
-    gateway.events.join()
+    gateway.events.join(call.principal, is_operator=gateway.directory.is_operator(call.principal))
     response = web.StreamResponse(headers=_HEADERS)
     try:
         await response.prepare(context.request)
         await response.write(b"retry: 1000\n\n")
-        await _tell(context, gateway.events, response, position, sees)
+        await _tell(context, gateway.events, response, position)
     except (ConnectionResetError, asyncio.CancelledError):
         # The client left: nothing is lost, it knows its position.
         pass
     finally:
-        gateway.events.leave()
+        gateway.events.leave(call.principal)
     return Answer(body=b"", stream=response)
 
 
-async def _tell(
-    context: Context, feed: EventFeed, response: web.StreamResponse, position: int, sees: Callable[[str], bool]
-) -> None:
+async def _tell(context: Context, feed: EventFeed, response: web.StreamResponse, position: int) -> None:
     call, directory = context.caller, context.gateway.directory
     started = told_at = time.monotonic()
     # A phase of its own: a thousand streams that woke together would hold up every signature beside them.
     await asyncio.sleep(LOOK_S * random.random())  # noqa: S311 - spreads load, guards nothing
     while not feed.is_closed and time.monotonic() - started < LIFETIME_S:
-        position, text = await feed.after(position, sees)
+        # Asked anew each time: a roster can take the role away while the stream lasts.
+        is_auditor = bool(directory.roles(call.principal) & {Role.AUDITOR, Role.ADMIN})
+        position, text = await feed.after(position, sees_of(call.principal, is_auditor=is_auditor))
         now = time.monotonic()
         if text or now - told_at > QUIET_S:
             await response.write(text or b": still here\n\n")

@@ -7,15 +7,20 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
 from enclave.ids import new_id
+from enclave.roster import Role
 from enclave.signing_key import SigningKey
 from kms.client import AgentCredentials, Client, OperatorCredentials
 from kms.client.trust import TrustAnchors
+from kms.errors import UnavailableError
+from kms.events import OWN_MAX, RESERVED, SUBSCRIBERS_MAX, EventFeed
+from kms.routes.events import LOOK_S
 from tests.kms.fabric import Fabric
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -207,3 +212,51 @@ async def test_a_thousand_subscribers_do_not_hold_up_signatures(fabric: Fabric) 
     async with asyncio.timeout(READY_S):
         while fabric.gateway.events.subscribers:
             await asyncio.sleep(0.05)
+
+
+async def test_one_agent_does_not_take_everybodys_place(fabric: Fabric) -> None:
+    """Beyond its own streams an agent is refused; others and operators go on."""
+    feed = fabric.gateway.events
+    for _ in range(OWN_MAX):
+        feed.join(fabric.agent_id, is_operator=False)
+    assert feed.subscribers >= OWN_MAX
+    async with stream(fabric, agent=True) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (503, "events.full")
+    async with stream(fabric) as answer:
+        assert answer.status == 200
+    for _ in range(OWN_MAX):
+        feed.leave(fabric.agent_id)
+    async with stream(fabric, agent=True) as answer:
+        assert answer.status == 200
+
+
+async def test_many_agents_leave_room_for_operators(fabric: Fabric) -> None:
+    """However many agents there are, some streams stay for those who watch them."""
+    feed = EventFeed(fabric.gateway.store)
+    for number in range(SUBSCRIBERS_MAX - RESERVED):
+        feed.join(f"agt_{number % 100}", is_operator=False)
+    with pytest.raises(UnavailableError):
+        feed.join("agt_new", is_operator=False)
+    for _ in range(RESERVED):
+        feed.join(fabric.operator_id, is_operator=True)
+    with pytest.raises(UnavailableError):
+        feed.join(fabric.operator_id, is_operator=True)
+
+
+async def test_a_role_taken_away_ends_what_it_shows(fabric: Fabric) -> None:
+    """An operator who is no auditor any more sees own entries only, in a stream that was open before."""
+    record = await fabric.create_key(name="events-six")
+    async with stream(fabric) as answer:
+        await act(fabric, record)
+        await read(answer, 2)
+        directory = fabric.gateway.directory
+        held = directory._operators
+        directory._operators = {name: replace(entry, roles=frozenset({Role.REGISTRAR})) for name, entry in held.items()}
+        try:
+            await asyncio.sleep(2 * LOOK_S)
+            await act(fabric, record)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(3 * LOOK_S):
+                    await read(answer, 1)
+        finally:
+            directory._operators = held
