@@ -199,3 +199,11 @@ def test_every_cut_is_refused() -> None:
     data = built([(OWN_SEGWIT, 90_000)], [(FOREIGN, 60_000)]).serialize()
     for length in range(len(data)):
         assert refused(data[:length]).code in ("payload.bitcoin", "payload.psbt-version")
+
+
+def test_a_transaction_too_large_to_be_relayed_is_not_judged() -> None:
+    """What is signed has at most 100 000 bytes; an earlier transaction, with its witnesses, four times as many."""
+    tiny, fits = (b"", 0), 100_000 // 9 - 8
+    assert len(parse_psbt(built([(OWN_TAPROOT, 90_000)], [tiny] * fits, whole=False).serialize(), 0).payments) == fits
+    psbt = built([(OWN_TAPROOT, 90_000)], [tiny] * (fits + 10), whole=False)
+    assert "100000 bytes" in refused(psbt.serialize()).detail
