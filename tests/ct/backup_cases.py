@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 
 from enclave.aead import ArenaAead
@@ -52,8 +53,7 @@ def check_share() -> Prepared:
 
 def wrap_content() -> Prepared:
     """A content key sealed to both kinds of recipient; the backup key itself is made before anything is poisoned."""
-    with Secret.random() as seed:
-        recipient = BackupKey(seed)
+    recipient = _recipient()
     key = Secret.random()
 
     def run() -> None:
@@ -65,10 +65,15 @@ def wrap_content() -> Prepared:
 
 def unwrap_content() -> Prepared:
     """A content key opened again."""
-    with Secret.random() as seed:
-        recipient = BackupKey(seed)
+    recipient = _recipient()
     wrapped = wrap(recipient.public, Secret.random(), b"info")
     return Prepared(call=lambda: recipient.unwrap(wrapped, b"info"))
+
+
+def _recipient() -> BackupKey:
+    """Of a seed that is not poisoned: OpenSSL samples the public half of ML-KEM keys from it by rejection."""
+    with Secret.take(bytearray(os.urandom(32))) as seed:
+        return BackupKey(seed)
 
 
 def _export(key: Secret) -> exporting._Export:
