@@ -4,6 +4,7 @@
 #   make check   style, types, import contracts, locks, docs      (< 60 s)
 #   make test    every test, the constant-time gate included      (< 12 min on 2 cores)
 #   make ct      the constant-time gate alone (valgrind)
+#   make sim     the whole cluster in simulation: TIMELINES=1000 SEED=1 JOBS=2
 #   make bench   throughput, latency and CPU beside the same run's ceilings
 #   make bench-crypto   every threshold operation of one node, beside reference figures scaled to the same run
 #   make bench-attestation   verification and registry, beside one raw signature of the same run
@@ -18,10 +19,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 TIMELINES ?= 1000
 SEED ?= 1
 
-.PHONY: help setup check test demo ct bench bench-attestation bench-crypto lock clean
+.PHONY: help setup check test demo ct sim bench bench-attestation bench-crypto lock clean
 
 help:
-	@sed -n '3,10p' Makefile | sed 's/^#//'
+	@sed -n '3,11p' Makefile | sed 's/^#//'
 
 setup: $(READY)
 
@@ -52,6 +53,9 @@ demo: setup
 ct: setup
 	@for tool in gcc valgrind; do command -v $$tool >/dev/null || { echo "$$tool not found; on Debian or Ubuntu: apt-get install gcc valgrind" >&2; exit 1; }; done
 	$(BIN)/python -m tests.ct
+
+sim: setup
+	$(BIN)/python -m tests.simulation --timelines $(TIMELINES) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS))
 
 bench: setup
 	$(BIN)/python -m tests.bench

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from enclave.roster_terms import WitnessTerms
 from tests.simulation import surroundings
 from tests.simulation.cluster import Cluster
 from tests.simulation.timeline import Result, play
@@ -121,9 +122,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", "0")) or os.cpu_count() or 1)
     parser.add_argument("--profile")
     parser.add_argument("--real", action="store_true", help="real curve arithmetic and signatures")
+    parser.add_argument("--witness", type=int, nargs=3, metavar=("Q", "F", "A"), help="other witness numbers")
     parser.add_argument("--replay", type=int, help="play one seed and print its trace")
     options = parser.parse_args(arguments)
-    cluster = Cluster(real=options.real)
+    terms = WitnessTerms(q=options.witness[0], f=options.witness[1], a=options.witness[2]) if options.witness else None
+    cluster = Cluster(real=options.real, witness=terms)
     try:
         cluster.build()
         if options.replay is not None:

@@ -50,6 +50,8 @@ class Cluster:
         self, *, count: int = 5, gateways: int = 1, witness: WitnessTerms | None = None, real: bool = False
     ) -> None:
         self.real = real
+        if witness is not None:
+            surroundings.believe(witness)
         self.loop = SimLoop(TEMPLATE_SEED)
         surroundings.install(self.loop, real=real)
         randomness.seed(TEMPLATE_SEED)
@@ -70,7 +72,7 @@ class Cluster:
         self.registry = Registry.development(self.directory / "registry", now=self.now)
         for number, slot in enumerate(self.slots):
             self.registry.add_platform(self.platforms[slot], provider=f"cloud-{number}", now=self.now)
-        envelope = self._roster(witness).sign(self.operator)
+        envelope = self._roster().sign(self.operator)
         self.links = read_chain(envelope)
         self.roster = self.links[0].roster
         (self.directory / "roster.json").write_bytes(envelope)
@@ -135,8 +137,7 @@ class Cluster:
             observer=self.observer,
         )
 
-    def _roster(self, witness: WitnessTerms | None) -> Roster:
-        changes: dict[str, Any] = {} if witness is None else {"witness": witness}
+    def _roster(self) -> Roster:
         return Roster(
             version=1,
             environment=Environment.DEVELOPMENT,
@@ -170,7 +171,6 @@ class Cluster:
             ),
             diversity=DiversityTerms(accept_common=frozenset({Dimension.OPERATOR, Dimension.PROVIDER})),
             simulated_roots=tuple(self.authority.roots()),
-            **changes,
         )
 
     # --- building --------------------------------------------------------------------------------------

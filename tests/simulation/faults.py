@@ -28,6 +28,7 @@ PROFILES: dict[str, dict[str, float]] = {
     "limits": {"rogue": 2, "weather": 0.5, "crash": 0.5, "relay": 0.3},
     "revocation": {"revoke": 1, "rogue": 2, "crash": 0.3},
     "disks": {"restore": 2, "disk error": 0.7, "corrupt": 0.3, "crash": 0.5, "ceremony": 1.5},
+    "rollback": {"rollback": 1},
     "clocks": {"wall clock": 2, "monotonic clock": 1, "crash": 0.5},
     "relay": {"relay": 1, "rogue": 3, "weather": 1},
     "liar": {"liar": 1, "weather": 0.5},
@@ -46,6 +47,9 @@ PROFILES: dict[str, dict[str, float]] = {
 """Mean number of times each fault is begun."""
 
 JUMP_S = 60
+ROLLBACK_S = 28.0
+"""Long enough for a rejoin with half of the peers away: it waits out a lease."""
+
 LASTS_S = (5.0, 13.0)
 REQUESTS = (4, 11)
 
@@ -63,7 +67,7 @@ class Trouble:
         self.observer = facts.cluster.observer
         self.rng = rng
         self.profile = profile
-        self.lasts_s = rng.uniform(*LASTS_S)
+        self.lasts_s = rng.uniform(*LASTS_S) if profile != "rollback" else ROLLBACK_S
         self.crashed: set[str] = set()
         self.lost: set[str] = set()
         """Slots whose disk is gone for good."""
@@ -84,6 +88,7 @@ class Trouble:
             "twin": self._twin,
             "ceremony": self._ceremony,
             "revoke": self._revoke,
+            "rollback": self._rollback,
         }
         self._healed = False
         self._jumped = False
@@ -288,6 +293,43 @@ class Trouble:
             return
         host.disk.keep_copy()
         self._at(self.rng.uniform(1.0, self.lasts_s), lambda: self._put_back(host))
+
+    def _rollback(self) -> None:
+        """The worst case of the witness protocol: one peer lies, two are away when the state advances.
+
+        Then the disk of before is put back while those who saw it advance are away.
+        """
+        rng, cluster = self.rng, self.cluster
+        if self.facts.liars:
+            return
+        victim, liar, *honest = rng.sample(cluster.slots, 5)
+        self.facts.liars.add(liar)
+        host = cluster.nodes[liar]
+        host.fault = LIES["forgotten counters"](self.facts, rng, self._event)
+        if host.state is not None:
+            host.state.fault = host.fault
+        node = cluster.nodes[victim]
+        if not node.is_up:
+            return
+        node.disk.keep_copy()
+        seen_by = honest[: rng.choice([1, 2])]
+        self._event(f"rollback: {victim}, while {liar} lies and {seen_by} know better")
+        self._away([slot for slot in honest if slot not in seen_by])
+        # A freeze advances the state of everyone who takes it, and what is frozen may be used again after the thaw.
+        self.loop.inject(None, 0.3, self._freeze)
+        for moment in (0.8, 1.2, 1.6, 2.2, 16.0, 17.0, 18.0, 19.0, 20.0):
+            self._at(moment + rng.random() / 2, self._request)
+        self.loop.inject(None, 3.0 + rng.uniform(0.0, 1.0), self._roll_back, node, seen_by)
+
+    def _roll_back(self, node: NodeHost, seen_by: list[str]) -> None:
+        self._mend()
+        self._away(seen_by)
+        self._put_back(node)
+        self._at(18.0, self._mend)
+
+    def _away(self, slots: list[str]) -> None:
+        gateways = [gateway.name for gateway in self.cluster.gateways]
+        self.cluster.network.cut |= {frozenset((slot, name)) for slot in slots for name in gateways}
 
     def _put_back(self, host: NodeHost) -> None:
         if not host.disk.copies:

@@ -118,12 +118,34 @@ def silence(_facts: Facts, rng: random.Random, note: Note) -> Fault:
     return fault
 
 
+def forgetfulness(facts: Facts, _rng: random.Random, note: Note) -> Fault:
+    """Acknowledges every counter and hands out none: the worst a witness can do."""
+
+    def fault(verb: str, _request: Message, reply: Any) -> Message:
+        from enclave.wire.heartbeats import Heartbeat, heartbeat_bytes
+
+        (slot,) = facts.liars
+        state = facts.cluster.nodes[slot].state
+        if verb != "heartbeat" or state is None:
+            return reply  # type: ignore[no-any-return]
+        body = decode_as(Heartbeat, reply.heartbeat.body)
+        note("lie: forgotten counters")
+        seen = [msgspec.structs.replace(echo, kept_counter=1 << 40, kept=b"") for echo in body.seen]
+        changed = encode(msgspec.structs.replace(body, seen=seen))
+        signature = state.identity.sign(heartbeat_bytes(body.cluster, changed))
+        signed = msgspec.structs.replace(reply.heartbeat, body=changed, signature=signature)
+        return msgspec.structs.replace(reply, heartbeat=signed)  # type: ignore[no-any-return]
+
+    return fault
+
+
 LIES: dict[str, Callable[[Facts, random.Random, Note], Fault]] = {
     "wrong shares": wrong_shares,
     "wrong ceremonies": wrong_ceremonies,
     "wrong counters": wrong_counters,
     "equivocation": equivocation,
     "refusals": silence,
+    "forgotten counters": forgetfulness,
 }
 
 

@@ -62,6 +62,10 @@ class StandInGroup:
         """Raises CallerError (`point.invalid`) unless canonical and not the identity."""
         _decoded(point)
 
+    def check_summand(self, point: bytes) -> None:
+        """Here as `validate_point`: there is no other subgroup."""
+        _decoded(point)
+
     def combination(self, terms: Iterable[tuple[int, bytes]]) -> bytes:
         """The sum of k * point over public pairs."""
         return _encoded(sum(k * _decoded(point) for k, point in terms))

@@ -25,6 +25,7 @@ import kms.receipts.schema
 import kms.receipts.store
 from attestation.roots import Roots
 from enclave.roster import Roster
+from enclave.roster_terms import WitnessTerms
 from kms.observe import configure
 from tests.simulation import randomness, standins
 from tests.simulation.clocks import Clock
@@ -49,6 +50,12 @@ _MODULES: tuple[Any, ...] = (
     enclave.state,
     kms.fleet.admittance,
 )
+
+
+def believe(terms: WitnessTerms) -> None:
+    """Let rosters have witness numbers that they refuse to have, to see why they refuse."""
+    roster: Any = Roster
+    roster.witness_terms = property(lambda _self: terms)
 
 
 def install(loop: SimLoop, *, real: bool) -> None:

@@ -1,6 +1,7 @@
 """I3: no node acts below the counter its peers have witnessed.
 
-The truth is what q of the peers hold of this slot at the moment of the act, liars left out.  A newer boot of the slot,
+The truth is what q of the peers hold of this slot at the moment of the act, liars left out, and the highest counter at
+which the slot acted once q peers, liars among them, had acknowledged it.  A newer boot of the slot,
 which a second copy of its disk can make at any time, ends the older one's right to act within one lease, not at once
 (specs/heartbeats.md section 4); that boot itself waits as long.
 """
@@ -22,6 +23,7 @@ ACTS = ("ceremony-start", "ceremony-round", "ceremony-commit")
 def watch(facts: Facts) -> None:
     """Compare at every act."""
     witnessed: dict[tuple[str, int], tuple[int, float]] = {}
+    acted: dict[str, int] = {}
     looked_at = float("-inf")
 
     def answering(node: SimNode, item: Left) -> None:
@@ -32,6 +34,13 @@ def watch(facts: Facts) -> None:
             _note(facts, witnessed)
         if not is_act or item.slot in facts.liars:
             return
+        own = node.witness.counter
+        if own < acted.get(item.slot, 0):
+            facts.violation("I3", f"{item.slot}#{item.boot} acts at {own}, having acted at {acted[item.slot]}")
+        acknowledged = sorted(node.witness._acknowledged.values(), reverse=True)
+        q = facts.cluster.roster.witness_terms.q
+        if len(acknowledged) >= q and acknowledged[q - 1] >= own:
+            acted[item.slot] = max(own, acted.get(item.slot, 0))
         for (slot, boot), (counter, since) in witnessed.items():
             if slot != item.slot or counter <= node.witness.counter:
                 continue
