@@ -14,8 +14,8 @@ from enclave.secret import Secret
 from enclave.threshold import bip340, ceremony_kem, dkg, dleq, frost, hpke, nonces, pop, reconstruct, shamir, vss
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
-from tests.ct.import_cases import import_cases
 from tests.ct.backup_cases import backup_cases
+from tests.ct.import_cases import import_cases
 from tests.ct.node_cases import node_cases, row_channels
 from tests.ct.opening_cases import opening_cases
 from tests.ct.p256_cases import p256_cases
