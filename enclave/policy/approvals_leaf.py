@@ -11,6 +11,7 @@ from typing import Any
 
 from enclave.errors import RefusedError
 from enclave.fields import Fields
+from enclave.key_specs import Usage
 from enclave.payload.sign import Payload
 from enclave.policy.assets import ASSET_KINDS, Asset, read_asset
 from enclave.policy.checks import read_amount
@@ -40,11 +41,15 @@ class Above:
         if not isinstance(payload, Payload) or not self._is_readable(payload):
             return True
         try:
-            return self.asset.amount(kind, "evm", payload) > self.amount
+            # A readable payload is of the asset's own chain, and so is its key.
+            usage = Usage.BITCOIN if self.asset.kind == "satoshis" else Usage.EVM
+            return self.asset.amount(kind, usage, payload) > self.amount
         except RefusedError:
             return True  # budget.unreadable: it may take any amount
 
     def _is_readable(self, payload: Payload) -> bool:
+        if self.asset.kind == "satoshis":
+            return payload.bitcoin is not None
         if self.asset.chain_id is None:
             return payload.solana is not None
         if payload.transaction is not None:
