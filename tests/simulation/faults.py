@@ -101,7 +101,8 @@ class Trouble:
         for kind, mean in PROFILES[self.profile].items():
             count = max(1, round(rng.expovariate(1.0) * mean)) if rng.random() < min(1.0, mean) else 0
             for _ in range(min(count, 5)):
-                self._at(rng.uniform(0.0, self.lasts_s * 0.8), self._lights[kind])
+                moment = 0.5 if kind == "rollback" else rng.uniform(0.0, self.lasts_s * 0.8)
+                self._at(moment, self._lights[kind])
         for _ in range(rng.randint(*REQUESTS) * (2 if self.profile == "limits" else 1)):
             self._at(rng.uniform(0.0, self.lasts_s), self._request)
         if rng.random() < 0.3:
@@ -332,7 +333,7 @@ class Trouble:
         self.cluster.network.cut |= {frozenset((slot, name)) for slot in slots for name in gateways}
 
     def _put_back(self, host: NodeHost) -> None:
-        if not host.disk.copies:
+        if not host.disk.copies or self.facts.rolled_back:
             return
         self._event(f"restored disk: {host.slot}")
         host.crash()

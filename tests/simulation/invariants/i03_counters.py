@@ -23,7 +23,7 @@ ACTS = ("ceremony-start", "ceremony-round", "ceremony-commit")
 def watch(facts: Facts) -> None:
     """Compare at every act."""
     witnessed: dict[tuple[str, int], tuple[int, float]] = {}
-    acted: dict[str, int] = {}
+    acted: dict[str, tuple[int, bytes]] = {}
     looked_at = float("-inf")
 
     def answering(node: SimNode, item: Left) -> None:
@@ -34,13 +34,16 @@ def watch(facts: Facts) -> None:
             _note(facts, witnessed)
         if not is_act or item.slot in facts.liars:
             return
-        own = node.witness.counter
-        if own < acted.get(item.slot, 0):
-            facts.violation("I3", f"{item.slot}#{item.boot} acts at {own}, having acted at {acted[item.slot]}")
+        own, digest = node.witness.counter, node.witness.digest
+        before, known = acted.get(item.slot, (0, digest))
+        if own < before:
+            facts.violation("I3", f"{item.slot}#{item.boot} acts at {own}, having acted at {before}")
+        elif own == before and digest != known:
+            facts.violation("I3", f"{item.slot}#{item.boot} acts in another state at {own} than it acted in before")
         acknowledged = sorted(node.witness._acknowledged.values(), reverse=True)
         q = facts.cluster.roster.witness_terms.q
         if len(acknowledged) >= q and acknowledged[q - 1] >= own:
-            acted[item.slot] = max(own, acted.get(item.slot, 0))
+            acted[item.slot] = max((own, digest), (before, known), key=lambda pair: pair[0])
         for (slot, boot), (counter, since) in witnessed.items():
             if slot != item.slot or counter <= node.witness.counter:
                 continue
