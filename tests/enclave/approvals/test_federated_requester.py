@@ -1,4 +1,4 @@
-"""Who signs in at an identity provider does not approve their own request either, though no key is registered."""
+"""Requesters that sign in elsewhere or spell their token otherwise: own requests and used ones stay what they are."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from enclave.roster import Roster
 from enclave.roster_principals import read_oidc
 from enclave.signing_key import SigningKey
 from enclave.tokens import Token, read_token
+from enclave.wire.signing import NoncesRequest, Signer, SignRequest
 from tests.enclave.approvals.conftest import MESSAGE
 from tests.enclave.approvals.kit import WAITS, Asked, Person, refused_grant
+from tests.enclave.node.codes import code_of
 from tests.enclave.node.world import World, message_body
 from tests.enclave.oidc import ISSUER, SUBJECT, Provider
 
@@ -77,3 +79,24 @@ def test_others_approve_a_federated_request(federated: FederatedWorld) -> None:
         federated.put(person.document(federated))
     made = asked_with(federated, SigningKey.generate("ES256"))
     assert len(made.grant(*people)) == len(federated.slots)
+
+
+def test_another_spelling_of_a_token_executes_nothing_again(asked: Asked, people: list[Person]) -> None:
+    """A second relay with the same token and an empty access token behind it is granted alike, and used up alike."""
+    world, node = asked.world, "node-1"
+    respelled = Asked(world, asked.key, asked.body)
+    respelled.text, respelled.statements = asked.text + "~", asked.statements
+    asked.grant(*people[:2], connection=1)
+    respelled.grant(*people[:2], connection=2)
+    slots = ["node-1", "node-2", "node-3"]
+    for made, connection, code in ((asked, 1, None), (respelled, 2, "approval.used")):
+        taken = {
+            slot: world.call(slot, "nonces", NoncesRequest(suite="ed25519", count=1), connection=connection).nonces[0]
+            for slot in slots
+        }
+        signers = [Signer(slot, nonce.hiding, nonce.binding) for slot, nonce in taken.items()]
+        request = SignRequest(token=made.text, body=made.body, nonce=taken[node].nonce, signers=signers)
+        if code is None:
+            assert world.call(node, "sign", request, connection=connection).share
+        else:
+            assert code_of(world.call, node, "sign", request, connection=connection) == code
