@@ -94,7 +94,7 @@ def _judge(proof: Proof, facts: Facts, rounds: Rounds) -> None:
             check_table(slot, message.extras.get(LIMITS, b""), [source.certificate for source in sources])
     for number, terms in enumerate(_dealings(facts, committee, sources, heard)):
         items = {index: dealt[slot].items[number] for index, slot in terms.dealers.slots.items()}
-        found = read_dealings(terms, terms.echo({}), items)
+        found, _ = read_dealings(terms, terms.echo({}), items)
         if proof.complaint and facts.kind is Kind.REFRESH:
             index = next(index for index, slot in terms.dealers.slots.items() if slot == proof.culprit)
             post = _opened(proof, rounds[1])

@@ -91,7 +91,7 @@ class Group(Protocol):
     def evaluate_points(self, points: Sequence[bytes], x: int, *, through_zero: bool = False) -> bytes:
         """The polynomial with these public points as coefficients, lowest first, at a public x from 1 on."""
 
-    def evaluate_points_to(self, points: Sequence[bytes], n: int, *, through_zero: bool = False) -> list[bytes]:
+    def evaluate_points_to(self, points: Sequence[bytes], n: int) -> list[bytes]:
         """The same at 1, 2 ... n."""
 
     def point_add(self, *points: bytes) -> bytes:
@@ -102,6 +102,9 @@ class Group(Protocol):
 
     def validate_point(self, point: bytes) -> None:
         """Raises CallerError unless canonical, on the curve, of prime order, not the identity."""
+
+    def check_summand(self, point: bytes) -> None:
+        """As `validate_point`, without what an addition and `validate_point` on the sum find; names no summand."""
 
     def hash_to_scalar(self, tag: str, *parts: bytes) -> int:
         """Public parts hashed to a scalar under a domain-separating tag."""

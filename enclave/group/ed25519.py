@@ -38,6 +38,20 @@ _Y_MASK = 2**255 - 1
 _IDENTITY = b"\x01" + bytes(31)
 _SECOND_SPELLINGS = frozenset({b"\x01" + bytes(30) + b"\x80", b"\xec" + b"\xff" * 31})
 """The two points with x = 0, under a sign bit that RFC 8032 section 5.1.3 refuses and libsodium's additions ignore."""
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(point)
+    for point in (
+        "01" + "00" * 31,
+        "ec" + "ff" * 30 + "7f",
+        "00" * 32,
+        "00" * 31 + "80",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    )
+)
+"""The eight points whose eightfold is the identity, itself among them."""
 _ZERO = ffi.new("unsigned char[32]")
 _POINT = ffi.typeof("unsigned char[32]")
 _LENGTH = struct.Struct(">I")
@@ -249,21 +263,21 @@ class Ed25519Group:
 
         With `through_zero` a zero constant comes before them.  Raises as `combination`.
         """
-        *lower, top = self._coefficients(points, through_zero)
+        *lower, top = self._coefficients(points, through_zero=through_zero)
         total = _Sum(top)
         for point in reversed(lower):
             self._multiply(total, x)
             total.add(point)
         return total.point()
 
-    def evaluate_points_to(self, points: Sequence[bytes], n: int, *, through_zero: bool = False) -> list[bytes]:
+    def evaluate_points_to(self, points: Sequence[bytes], n: int) -> list[bytes]:
         """As `evaluate_points`, at 1, 2 ... n, where each value follows from the one before by additions."""
-        coefficients = self._coefficients(points, through_zero)
+        coefficients = self._coefficients(points, through_zero=False)
         try:
             return self._forward(coefficients, n)
         except AbortError:
             # A difference may be the identity where no value is.
-            return [self.evaluate_points(points, x, through_zero=through_zero) for x in range(1, n + 1)]
+            return [self.evaluate_points(points, x) for x in range(1, n + 1)]
 
     def _forward(self, coefficients: list[bytes], n: int) -> list[bytes]:
         # Newton's basis by repeated division, then forward differences at zero: k! times its coefficients.
@@ -283,7 +297,7 @@ class Ed25519Group:
             values.append(differences[0].point())
         return values
 
-    def _coefficients(self, points: Sequence[bytes], through_zero: bool) -> list[bytes]:
+    def _coefficients(self, points: Sequence[bytes], *, through_zero: bool) -> list[bytes]:
         if not points or not all(map(_canonical, points)):
             raise _invalid()
         return [_IDENTITY, *points] if through_zero else list(points)
@@ -331,6 +345,14 @@ class Ed25519Group:
         if len(self._valid) >= VALID_KEPT_MAX:
             self._valid.clear()
         self._valid.add(bytes(point))
+
+    def check_summand(self, point: bytes) -> None:
+        """Raises CallerError (`point.invalid`) on a second spelling and on a point of small order.
+
+        What is left unchecked costs more: the curve, which an addition checks, and the subgroup.
+        """
+        if not _canonical(point) or point in _SMALL_ORDER:
+            raise _invalid()
 
     def hash_to_scalar(self, tag: str, *parts: bytes) -> int:
         """SHA-512 of the length-prefixed group name, tag and public parts, mod L."""

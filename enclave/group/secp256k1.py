@@ -272,9 +272,9 @@ class Secp256k1Group:
             total = self._sum([*self._summands(x, total), point])
         return serialized(self.context, self._sum(self._summands(x, total)) if through_zero else total)
 
-    def evaluate_points_to(self, points: Sequence[bytes], n: int, *, through_zero: bool = False) -> list[bytes]:
+    def evaluate_points_to(self, points: Sequence[bytes], n: int) -> list[bytes]:
         """As `evaluate_points`, at 1, 2 ... n."""
-        return [self.evaluate_points(points, x, through_zero=through_zero) for x in range(1, n + 1)]
+        return [self.evaluate_points(points, x) for x in range(1, n + 1)]
 
     def point_add(self, *points: bytes) -> bytes:
         """The sum of one or more points.
@@ -292,6 +292,8 @@ class Secp256k1Group:
     def validate_point(self, point: bytes) -> None:
         """Raises CallerError (`point.invalid`) unless a compressed point of the curve, not the identity."""
         self._parse(point)
+
+    check_summand = validate_point
 
     def hash_to_scalar(self, tag: str, *parts: bytes) -> int:
         """SHA-512 of the length-prefixed group name, tag and public parts, mod n."""

@@ -7,6 +7,8 @@ AEAD key instead of the share, and that key is overwritten in place after use.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
@@ -27,6 +29,9 @@ TAG_BYTES = 16
 WRAPPED_KEY_BYTES = 1088 + 32 + 32 + TAG_BYTES
 """HPKE output: ML-KEM-768 ciphertext, X25519 public key, one-use AEAD key, tag."""
 SEALED_BYTES = WRAPPED_KEY_BYTES + SHARE_BYTES + TAG_BYTES
+
+KEYS_KEPT_MAX = 128
+"""Public keys kept decoded, about 3 kB each: every participant's is checked and then sealed to."""
 
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _ONE_USE_NONCE = bytes(12)
@@ -136,6 +141,7 @@ def open_scalar(group: Group, key: CeremonyKey, sealed: bytes, associated: bytes
     return share
 
 
+@lru_cache(maxsize=KEYS_KEPT_MAX)
 def _public_key(public: bytes) -> hpke.MLKEM768X25519PublicKey:
     if len(public) != KEM_KEY_BYTES:
         raise CallerError(f"a ceremony key has {KEM_KEY_BYTES} bytes", code="kem.malformed")

@@ -8,8 +8,8 @@ anything takes effect.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -45,6 +45,12 @@ class Terms:
     """Dealer -> public point of its constant; None when every constant is zero."""
     heard: bytes | None = None
     """In a batch of keys: hash of the announcements, which were checked once for all of them; else None."""
+    binding: bytes = field(init=False)
+    """32 bytes over dealers, receivers and everything their contexts carry."""
+
+    def __post_init__(self) -> None:
+        binding = hashlib.sha256(tagged("dealing", self.dealers.binding, self.receivers.binding)).digest()
+        object.__setattr__(self, "binding", binding)
 
     @property
     def sealed_bytes(self) -> int:
@@ -56,21 +62,14 @@ class Terms:
         """Commitments of one dealer: one per coefficient that is not zero by rule."""
         return self.receivers.threshold - (1 if self.constants is None else 0)
 
-    @property
-    def binding(self) -> bytes:
-        """32 bytes over dealers, receivers and everything their contexts carry."""
-        return hashlib.sha256(tagged("dealing", self.dealers.binding, self.receivers.binding)).digest()
-
     def echo(self, announcements: Mapping[int, bytes]) -> bytes:
         """Hash over all announcements."""
         heard = self.heard or self.receivers.digest("announcements", announcements)
         return hashlib.sha256(tagged("dealing-echo", self.binding, heard)).digest()
 
-    def transcript(self, announcements: Mapping[int, bytes], dealings: Mapping[int, bytes]) -> bytes:
+    def transcript(self, echo: bytes, dealings: Mapping[int, bytes]) -> bytes:
         """The hash every participant signs."""
-        return hashlib.sha256(
-            tagged("dealing-transcript", self.echo(announcements), self.dealers.digest("dealings", dealings))
-        ).digest()
+        return hashlib.sha256(tagged("dealing-transcript", echo, self.dealers.digest("dealings", dealings))).digest()
 
     def share_context(self, echo: bytes, dealer: int, receiver: int) -> bytes:
         """Associated data of one sealed share."""
@@ -93,26 +92,30 @@ def read_announcements(terms: Terms, payloads: Mapping[int, bytes]) -> dict[int,
     return keys
 
 
-def read_dealings(terms: Terms, echo: bytes, payloads: Mapping[int, bytes]) -> dict[int, Dealt]:
-    """Every dealer's message after all checks that need no secret.
+def read_dealings(
+    terms: Terms, echo: bytes, payloads: Mapping[int, bytes]
+) -> tuple[dict[int, Dealt], tuple[bytes, ...]]:
+    """Every dealer's message after all checks that need no secret, and the commitments to the sum of all.
 
     Raises PeerError naming the dealer (`ceremony.malformed`, `commitment.invalid`), AbortError.
     """
-    terms.dealers.check_complete(payloads)
+    dealers, size = terms.dealers, terms.sealed_bytes
+    dealers.check_complete(payloads)
     messages = {}
-    for i in terms.dealers.indices:
-        message = terms.dealers.decode(Dealt, i, payloads[i])
+    for i in dealers.indices:
+        message = dealers.decode(Dealt, i, payloads[i])
         sizes = {len(sealed) for sealed in message.sealed.values()}
-        if set(message.sealed) != set(terms.receivers.slots) or sizes != {terms.sealed_bytes}:
-            raise terms.dealers.blame(i, "sealed shares are not one for each receiver", code="ceremony.malformed")
-        group = terms.dealers.group
-        vss.check_commitments(group, message.commitments, terms.commitments_count, dealer=terms.dealers.slots[i])
+        if message.sealed.keys() != terms.receivers.slots.keys() or sizes != {size}:
+            raise dealers.blame(i, "sealed shares are not one for each receiver", code="ceremony.malformed")
+        messages[i] = message
+    dealt = {dealers.slots[i]: message.commitments for i, message in messages.items()}
+    commitments = vss.sum_checked(dealers.group, dealt, terms.commitments_count)
+    for i, message in messages.items():
         if message.echo != echo:
             raise AbortError("participants saw different announcements", code="ceremony.equivocation")
         if terms.constants is not None and message.commitments[0] != terms.constants[i]:
-            raise terms.dealers.blame(i, "the dealt constant is not the required one", code="commitment.invalid")
-        messages[i] = message
-    return messages
+            raise dealers.blame(i, "the dealt constant is not the required one", code="commitment.invalid")
+    return messages, commitments
 
 
 def deal(
@@ -150,36 +153,29 @@ class Receiver:
         self._key = ceremony_kem.CeremonyKey() if post is None else None
         self.announcement = encode(Announcement(self._key.public)) if self._key is not None else b""
 
-    def receive(
-        self, announcements: Mapping[int, bytes], dealings: Mapping[int, bytes]
-    ) -> tuple[Secret, tuple[bytes, ...]]:
-        """The sum of the dealt shares and of the dealt commitments, all checked.
+    def receive(self, echo: bytes, messages: Mapping[int, Dealt], take: Callable[[Secret], Secret | None]) -> Secret:
+        """What `take` makes of the sum of the dealt shares; it answers None if that does not fit the commitments.
 
-        Raises PeerError naming the dealer (`share.unreadable`, `share.invalid` and as read_dealings), AbortError.
+        Raises PeerError naming the dealer (`share.unreadable`, `share.invalid`), AbortError.
         """
-        terms = self._terms
-        read_announcements(terms, announcements)
-        self.check_own(announcements)
-        echo = terms.echo(announcements)
-        messages = read_dealings(terms, echo, dealings)
-        group = terms.dealers.group
-        commitments = vss.sum_commitments(group, [m.commitments for m in messages.values()])
+        terms, group = self._terms, self._terms.dealers.group
         shares: list[Secret] = []
         try:
             shares.extend(self._open(echo, dealer, message) for dealer, message in messages.items())
             total = shamir.add_all(group, shares)
-            try:
-                # What fits together fits one by one as far as anybody is concerned; only a misfit has to be found.
-                self._verify(total, commitments, dealer="")
-            except PeerError:
+            # What fits together fits one by one as far as anybody is concerned; only a misfit has to be found.
+            taken = take(total)
+            if taken is not total:
                 total.wipe()
+            if taken is None:
+                verify = vss.verify_share_through_zero if terms.constants is None else vss.verify_share
                 for share, (dealer, message) in zip(shares, messages.items(), strict=True):
-                    self._verify(share, message.commitments, dealer=terms.dealers.slots[dealer])
-                raise
+                    verify(group, share, self._index, message.commitments, dealer=terms.dealers.slots[dealer])
+                raise AbortError("new share does not match the new commitments")
         finally:
             for share in shares:
                 share.wipe()
-        return total, commitments
+        return taken
 
     def check_own(self, announcements: Mapping[int, bytes]) -> None:
         """Raises AbortError (`ceremony.equivocation`) unless this receiver's announcement came back unchanged."""
@@ -205,7 +201,3 @@ class Receiver:
             raise PeerError(
                 "sealed share does not open to a scalar", culprits=[slot], code="share.unreadable"
             ) from None
-
-    def _verify(self, share: Secret, commitments: Sequence[bytes], *, dealer: str) -> None:
-        verify = vss.verify_share_through_zero if self._terms.constants is None else vss.verify_share
-        verify(self._terms.dealers.group, share, self._index, commitments, dealer=dealer)

@@ -64,6 +64,7 @@ class Participant:
         self._key = CeremonyKey()
         self._sent: dict[int, bytes] = {}
         self._round1: dict[int, bytes] = {}
+        self._firsts: dict[int, messages.Round1] = {}
         self._may_complain = False
 
     def round1(self) -> bytes:
@@ -85,7 +86,7 @@ class Participant:
             self._check_own(1, payloads)
             ceremony = self._ceremony
             firsts = messages.read_round1(ceremony, payloads)
-            self._round1 = dict(payloads)
+            self._round1, self._firsts = dict(payloads), firsts
             echo = messages.echo_of(ceremony, payloads)
             proof = pop.prove(
                 ceremony.group,
@@ -115,16 +116,17 @@ class Participant:
         ceremony = self._ceremony
         with _WipeOnFailure(self, keep_for_complaint=True):
             self._check_own(2, payloads)
-            outcome = messages.verify_transcript(ceremony, self._round1, payloads, own=self._index)
+            outcome, seconds = messages.read_transcript(ceremony, self._round1, self._firsts, payloads, own=self._index)
             shares = [self._polynomial.at(self._index)]
             try:
                 others = [dealer for dealer in ceremony.indices if dealer != self._index]
-                shares.extend(self._open(dealer, payloads[dealer]) for dealer in others)
+                shares.extend(self._open(dealer, seconds[dealer]) for dealer in others)
                 secret = self._sum(shares, outcome.public_shares[self._index])
                 if secret is None:
                     # Only a misfit has to be found; a sum that fits is all anybody needs.
                     for dealer, share in zip(others, shares[1:], strict=True):
-                        self._verify(dealer, payloads[dealer], share)
+                        commitments, slot = seconds[dealer].commitments, ceremony.slots[dealer]
+                        vss.verify_share(ceremony.group, share, self._index, commitments, dealer=slot)
                     raise AbortError("own share does not match the sum of commitments")
             finally:
                 for share in shares:
@@ -156,9 +158,8 @@ class Participant:
         self._polynomial.wipe()
         self._key.wipe()
 
-    def _open(self, dealer: int, payload: bytes) -> Secret:
+    def _open(self, dealer: int, message: messages.Round2) -> Secret:
         ceremony = self._ceremony
-        message = ceremony.decode(messages.Round2, dealer, payload)
         associated = messages.share_context(ceremony, message.echo, dealer, self._index)
         try:
             return open_scalar(ceremony.group, self._key, message.sealed[self._index], associated)
@@ -178,11 +179,6 @@ class Participant:
             return secret
         secret.wipe()
         return None
-
-    def _verify(self, dealer: int, payload: bytes, share: Secret) -> None:
-        ceremony = self._ceremony
-        message = ceremony.decode(messages.Round2, dealer, payload)
-        vss.verify_share(ceremony.group, share, self._index, message.commitments, dealer=ceremony.slots[dealer])
 
     def _seal(self, receiver: int, kem_key: bytes, share: Secret, associated: bytes) -> bytes:
         try:

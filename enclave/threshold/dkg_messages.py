@@ -55,24 +55,37 @@ class Outcome:
         return self.commitments[0]
 
 
-def verify_transcript(
-    ceremony: Ceremony, round1: Mapping[int, bytes], round2: Mapping[int, bytes], *, own: int | None = None
-) -> Outcome:
+def verify_transcript(ceremony: Ceremony, round1: Mapping[int, bytes], round2: Mapping[int, bytes]) -> Outcome:
     """Check all public data of a key generation and compute what it publishes.
 
-    `own` is the participant that has compared its own payload with what it made: its points need no check.
     Raises PeerError naming the culprit's slot, or AbortError where the payloads cannot tell who is at fault
     (`ceremony.participants`, `ceremony.equivocation`).
     """
-    firsts = read_round1(ceremony, round1)
+    return read_transcript(ceremony, round1, read_round1(ceremony, round1), round2)[0]
+
+
+def read_transcript(
+    ceremony: Ceremony,
+    round1: Mapping[int, bytes],
+    firsts: Mapping[int, Round1],
+    round2: Mapping[int, bytes],
+    *,
+    own: int | None = None,
+) -> tuple[Outcome, dict[int, Round2]]:
+    """The same for who has read round 1, and everyone's second payload.
+
+    `own` is the participant that has compared its own payload with what it made: only the form of that is read.
+    """
     seconds = read_round2(ceremony, round1, firsts, round2, own=own)
     group = ceremony.group
-    commitments = vss.sum_commitments(group, [seconds[i].commitments for i in ceremony.indices])
-    return Outcome(
+    dealt = {ceremony.slots[i]: message.commitments for i, message in seconds.items()}
+    commitments = vss.sum_checked(group, dealt, ceremony.threshold)
+    outcome = Outcome(
         transcript=ceremony.digest("dkg-transcript", round1, round2),
         commitments=commitments,
         public_shares=vss.public_shares(group, commitments, ceremony.indices),
     )
+    return outcome, seconds
 
 
 def read_round1(ceremony: Ceremony, payloads: Mapping[int, bytes]) -> dict[int, Round1]:
@@ -111,19 +124,21 @@ def read_round2(
 def _read_one(ceremony: Ceremony, echo: bytes, i: int, first: Round1, payload: bytes) -> Round2:
     group = ceremony.group
     message = ceremony.decode(Round2, i, payload)
-    receivers = set(ceremony.slots) - {i}
-    if set(message.sealed) != receivers or any(len(s) != ceremony_kem.SEALED_BYTES for s in message.sealed.values()):
+    sizes = {len(sealed) for sealed in message.sealed.values()}
+    if not ceremony.is_one_for_each_other(i, message.sealed) or not sizes <= {ceremony_kem.SEALED_BYTES}:
         raise ceremony.blame(i, "sealed shares are not one for each other participant", code="ceremony.malformed")
     if len(message.opening) != OPENING_BYTES:
         raise ceremony.blame(i, "an opening has 32 bytes", code="ceremony.malformed")
-    vss.check_commitments(group, message.commitments, ceremony.threshold, dealer=ceremony.slots[i])
     if message.echo != echo:
         # Either the relay or somebody showed two participants different first payloads, or this one lies
         # about it: the message alone does not prove which.
         raise AbortError("participants saw different first payloads", code="ceremony.equivocation")
     if commit(ceremony, i, message.opening, message.commitments) != first.commitment:
         raise ceremony.blame(i, "commitments do not open the hash of round 1", code="commitment.invalid")
-    if not pop.verify(group, message.commitments[0], proof_context(ceremony, echo, i), message.proof):
+    if len(message.commitments) != ceremony.threshold or not pop.verify(
+        group, message.commitments[0], proof_context(ceremony, echo, i), message.proof
+    ):
+        vss.check_commitments(group, message.commitments, ceremony.threshold, dealer=ceremony.slots[i])
         raise ceremony.blame(i, "proof of possession does not hold", code="proof.invalid")
     return message
 

@@ -33,9 +33,10 @@ def prove(group: Group, secret: Secret, public: bytes, context: bytes) -> Proof:
 
 
 def verify(group: Group, public: bytes, context: bytes, proof: Proof) -> bool:
-    """Whether the proof holds; `public` must already be a validated point.  Hostile proofs give False."""
+    """Whether the proof holds and `public` is a valid point.  Hostile proofs give False."""
     try:
-        # The equation puts the proof's point into the group: it is a multiple of the base less one of a valid point.
+        # The multiplication refuses points outside the group, and the equation puts the proof's point into it: that is
+        # a multiple of the base less one of a valid point.
         challenge = group.hash_to_scalar(_TAG, context, public, proof.commitment)
         product = group.mult_public(challenge, public)
         expected = group.point_add(proof.commitment, product)

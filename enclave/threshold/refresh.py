@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 from enclave.errors import AbortError, CallerError
 from enclave.group import Group
+from enclave.secret import Secret
 from enclave.threshold import shamir, vss
 from enclave.threshold.ceremony import Ceremony, StrictRounds
-from enclave.threshold.dealing import Receiver, Terms, deal
+from enclave.threshold.dealing import Receiver, Terms, deal, read_dealings
 from enclave.threshold.dkg import KeyShare
 from enclave.threshold.post import Post
 from enclave.wire.message import tagged
@@ -97,18 +98,23 @@ class Participant:
         old, group = self._share, self._group
         try:
             self._check_own(dealings)
-            delta, added = self._receiver.receive(self._announcements, dealings)
+            # Announcements were read in round 2.
+            echo = self._terms.echo(self._announcements)
+            messages, added = read_dealings(self._terms, echo, dealings)
+            commitments = next_commitments(group, old.commitments, added)
+            public_shares = vss.public_shares(group, commitments, old.public_shares)
+
+            def take(delta: Secret) -> Secret | None:
+                secret = group.add(old.secret, delta)
+                if group.base_mult(secret) == public_shares[old.index]:
+                    return secret
+                secret.wipe()
+                return None
+
+            secret = self._receiver.receive(echo, messages, take)
         finally:
             self._receiver.wipe()
-        commitments = next_commitments(group, old.commitments, added)
-        with delta:
-            secret = group.add(old.secret, delta)
-        moves = vss.public_shares_through_zero(group, added, sorted(old.public_shares))
-        public_shares = {i: group.point_add(old.public_shares[i], move) for i, move in moves.items()}
-        if group.base_mult(secret) != public_shares[old.index]:
-            secret.wipe()
-            raise AbortError("new share does not match the new commitments")
-        return self._terms.transcript(self._announcements, dealings), KeyShare(
+        return self._terms.transcript(echo, dealings), KeyShare(
             secret=secret,
             index=old.index,
             commitments=commitments,

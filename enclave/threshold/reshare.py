@@ -13,7 +13,7 @@ from enclave.group import Group
 from enclave.secret import Secret
 from enclave.threshold import shamir, vss
 from enclave.threshold.ceremony import Ceremony
-from enclave.threshold.dealing import Receiver, Terms, deal, read_announcements, read_dealings
+from enclave.threshold.dealing import Dealt, Receiver, Terms, deal, read_announcements, read_dealings
 from enclave.threshold.dkg import KeyShare
 from enclave.threshold.post import Post
 from enclave.wire.message import tagged
@@ -81,12 +81,19 @@ def verify_reshare(
 
     Raises PeerError naming the culprit, AbortError.
     """
+    echo, _, commitments = _read(terms, announcements, dealings, public_key)
+    return terms.transcript(echo, dealings), commitments
+
+
+def _read(
+    terms: Terms, announcements: Mapping[int, bytes], dealings: Mapping[int, bytes], public_key: bytes
+) -> tuple[bytes, dict[int, Dealt], tuple[bytes, ...]]:
     read_announcements(terms, announcements)
-    messages = read_dealings(terms, terms.echo(announcements), dealings)
-    commitments = vss.sum_commitments(terms.dealers.group, [m.commitments for m in messages.values()])
+    echo = terms.echo(announcements)
+    messages, commitments = read_dealings(terms, echo, dealings)
     if commitments[0] != public_key:
         raise AbortError("the dealt constants do not add up to the key")
-    return terms.transcript(announcements, dealings), commitments
+    return echo, messages, commitments
 
 
 class NewHolder:
@@ -104,17 +111,19 @@ class NewHolder:
 
     def receive(self, announcements: Mapping[int, bytes], dealings: Mapping[int, bytes]) -> tuple[bytes, KeyShare]:
         """The transcript hash to sign and the share of the next epoch.  Raises PeerError, AbortError."""
-        group = self._terms.dealers.group
+        terms, group = self._terms, self._terms.dealers.group
         try:
-            transcript, commitments = verify_reshare(self._terms, announcements, dealings, public_key=self._public_key)
-            secret, _ = self._receiver.receive(announcements, dealings)
+            self._receiver.check_own(announcements)
+            echo, messages, commitments = _read(terms, announcements, dealings, self._public_key)
+            public_shares = vss.public_shares(group, commitments, terms.receivers.indices)
+
+            def take(total: Secret) -> Secret | None:
+                return total if group.base_mult(total) == public_shares[self._index] else None
+
+            secret = self._receiver.receive(echo, messages, take)
         finally:
             self._receiver.wipe()
-        public_shares = vss.public_shares(group, commitments, self._terms.receivers.indices)
-        if group.base_mult(secret) != public_shares[self._index]:
-            secret.wipe()
-            raise AbortError("new share does not match the new commitments")
-        return transcript, KeyShare(
+        return terms.transcript(echo, dealings), KeyShare(
             secret=secret,
             index=self._index,
             commitments=commitments,

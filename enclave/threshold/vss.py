@@ -16,15 +16,39 @@ from enclave.secret import Secret
 
 def check_commitments(group: Group, commitments: Sequence[bytes], count: int, *, dealer: str) -> None:
     """Raises PeerError (`commitment.invalid`) naming `dealer` unless these are `count` valid points."""
+    _check_each(group.validate_point, commitments, count, dealer)
+
+
+def sum_checked(group: Group, dealings: Mapping[str, Sequence[bytes]], count: int) -> tuple[bytes, ...]:
+    """The commitments to the sum of the polynomials that dealers, by slot, committed to with `count` points each.
+
+    The subgroup is checked on the sums, which are all that is used; parts outside it that cancel change nothing, and
+    only if they do not is everybody's looked at (specs/shares.md).  Raises PeerError (`commitment.invalid`) naming the
+    dealer, AbortError if a sum is the identity.
+    """
+    for dealer, commitments in dealings.items():
+        _check_each(group.check_summand, commitments, count, dealer)
+    try:
+        sums = sum_commitments(group, dealings.values())
+        for point in sums:
+            group.validate_point(point)
+    except (AbortError, CallerError):
+        for dealer, commitments in dealings.items():
+            check_commitments(group, commitments, count, dealer=dealer)
+        raise
+    return sums
+
+
+def _check_each(check: Callable[[bytes], None], commitments: Sequence[bytes], count: int, dealer: str) -> None:
     if len(commitments) != count:
         raise PeerError(
             f"expected {count} commitments, found {len(commitments)}", culprits=[dealer], code="commitment.invalid"
         )
-    for point in commitments:
-        try:
-            group.validate_point(point)
-        except CallerError:
-            raise PeerError("a commitment is not a valid point", culprits=[dealer], code="commitment.invalid") from None
+    try:
+        for point in commitments:
+            check(point)
+    except CallerError:
+        raise PeerError("a commitment is not a valid point", culprits=[dealer], code="commitment.invalid") from None
 
 
 def public_share(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
@@ -37,24 +61,15 @@ def public_share(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
 
 def public_shares(group: Group, commitments: Sequence[bytes], ids: Iterable[int]) -> dict[int, bytes]:
     """The public points of the shares at all `ids`; raises AbortError as public_share."""
-    return _values(group, commitments, ids, through_zero=False)
+    indices = sorted(ids)
+    if indices == list(range(1, len(indices) + 1)):
+        return dict(enumerate(group.evaluate_points_to(commitments, len(indices)), start=1))
+    return {i: group.evaluate_points(commitments, i) for i in indices}
 
 
 def public_share_through_zero(group: Group, commitments: Sequence[bytes], i: int) -> bytes:
     """As public_share, for a polynomial with constant zero (refresh): `commitments` start at the linear term."""
     return group.evaluate_points(commitments, i, through_zero=True)
-
-
-def public_shares_through_zero(group: Group, commitments: Sequence[bytes], ids: Iterable[int]) -> dict[int, bytes]:
-    """Points of the shares at all `ids` of a polynomial with constant zero."""
-    return _values(group, commitments, ids, through_zero=True)
-
-
-def _values(group: Group, commitments: Sequence[bytes], ids: Iterable[int], *, through_zero: bool) -> dict[int, bytes]:
-    indices = sorted(ids)
-    if indices == list(range(1, len(indices) + 1)):
-        return dict(enumerate(group.evaluate_points_to(commitments, len(indices), through_zero=through_zero), start=1))
-    return {i: group.evaluate_points(commitments, i, through_zero=through_zero) for i in indices}
 
 
 def commitments_of(group: Group, public_shares: Mapping[int, bytes], threshold: int) -> tuple[bytes, ...]:

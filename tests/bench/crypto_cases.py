@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from enclave.group import ED25519, SECP256K1, Group
 from enclave.group.secp256k1_rows import check_row
 from enclave.secret import Secret
 from enclave.threshold import bip340, ceremony_kem, dkg, frost, hpke, refresh, reshare, shamir, vss
+from enclave.threshold.dealing import Announcement, Dealt
 from enclave.threshold.dkg import KeyShare
 from enclave.threshold.ecdsa.messages import DEALT_BYTES, Round1
 from enclave.threshold.ecdsa.session import Session
 from enclave.threshold.ecdsa.signer import Signer
+from enclave.wire.message import decode_as, encode
 from tests.enclave.threshold.pairwise import PairwiseKeys
 
 SIZES = ((2, 3), (3, 5), (5, 9), (7, 10))
@@ -373,22 +376,43 @@ def _ceremony(
     prepare: Callable[[], Any],
     call: Callable[[Any], object],
 ) -> Operation:
-    receivers = size[1] - (name == "key generation")
-    dealers = size[0] if name == "reshare" else receivers
-    key, share = ceremony_kem.CeremonyKey(), Secret.random()
-    sealed = ceremony_kem.seal(key.public, share, b"bench")
+    threshold, n = size
+    receivers = n - (name == "key generation")
+    _, commitments = _dealt(group, threshold, n)
+    dealers = threshold if name == "reshare" else receivers
+    keys, share = [ceremony_kem.CeremonyKey() for _ in range(n)], Secret.random()
+    sealed = ceremony_kem.seal(keys[0].public, share, b"bench")
+    # What carries ceremony keys and sealed shares: coded, decoded, and hashed for the echo or the transcript.
+    announced = {i: encode(Announcement(keys[i - 1].public)) for i in range(1, n + 1)}
+    dealt = Dealt(bytes(32), [bytes(32)], dict.fromkeys(range(receivers), sealed))
+    payload = encode(dealt)
+    received = dict.fromkeys(range(1, 1 + (threshold if name == "reshare" else n)), payload)
 
     def seals(_: Any) -> None:
-        for _ in range(size[1]):
+        for i, key in enumerate(keys, start=1):
+            decode_as(Announcement, announced[i])
             ceremony_kem.check_key(key.public)
-        for _ in range(receivers):
+        hashlib.sha256(b"".join(announced.values())).digest()
+        for key in keys[:receivers]:
             ceremony_kem.seal(key.public, share, b"bench")
+        encode(dealt)
 
     def opens(_: Any) -> None:
-        for _ in range(size[1]):
-            ceremony_kem.check_key(key.public)
+        if name == "reshare":
+            for i, key in enumerate(keys, start=1):
+                decode_as(Announcement, announced[i])
+                ceremony_kem.check_key(key.public)
+        hashlib.sha256(b"".join(announced.values())).digest()
+        for message in received.values():
+            decode_as(Dealt, message)
+        hashlib.sha256(b"".join(received.values())).digest()
         for _ in range(dealers):
-            key.open(sealed, b"bench")
+            keys[0].open(sealed, b"bench")
+        if name == "refresh":
+            # The subgroup of the sums, and everybody's new public share.
+            for point in commitments[1:]:
+                group.validate_point(point)
+            vss.public_shares(group, commitments, range(1, n + 1))
 
     reference = CEREMONIES[group.name, name].get(size)
     return Operation(
@@ -398,7 +422,8 @@ def _ceremony(
         reference=None if reference is None else reference[position],
         prepare=prepare,
         call=call,
-        # Hybrid encapsulation or decapsulation, one per share, and the check of everybody's ceremony key.
+        # Hybrid encapsulation or decapsulation, one per share, the check of everybody's ceremony key, and handling the
+        # messages that carry them: 1 216 bytes per key and per share.
         added=(seals, opens)[position],
     )
 

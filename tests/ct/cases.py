@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from enclave.derive import hkdf_sha256, sha512
+from enclave.derive import hkdf_sha256, sha256, sha512
 from enclave.group import ED25519, SECP256K1, Group, secp256k1_rows
 from enclave.secret import Secret
 from enclave.threshold import bip340, ceremony_kem, dkg, dleq, frost, hpke, nonces, pop, reconstruct, shamir, vss
@@ -31,6 +31,7 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     """Every (name, case)."""
     yield "secret.same", same
     yield "secret.part", part
+    yield "derive.sha256", derive_sha256
     yield "derive.sha512", derive_sha512
     yield "derive.hkdf_sha256", derive_hkdf
     for group in (ED25519, SECP256K1):
@@ -47,6 +48,7 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     yield "frost.NonceSource.commit", frost_commit
     yield "frost.sign_share", frost_sign
     yield "bip340.NonceSource.commit", bip340_commit
+    yield "bip340.nonce_generate", bip340_nonce_generate
     yield "bip340.sign_share", bip340_sign
     yield "hpke.partial", hpke_partial
     yield "hpke.prove_partial", hpke_prove
@@ -93,6 +95,7 @@ def group_cases(group: Group) -> Iterator[tuple[str, Case]]:
     yield "negate", two(lambda a, _: group.negate(a))
     yield "invert", two(lambda a, _: group.invert(a))
     yield "evaluate", two(lambda a, b: group.evaluate([a, b], 7))
+    yield "weighted_total", two(lambda a, b: group.weighted_total([a, b], (2**251 + 9, group.order - 3)))
     yield "total", two(lambda a, b: group.total([a, b]))
     yield "base_mult", two(lambda a, _: group.base_mult(a))
     yield "mult", two(lambda a, _: group.mult(a, point))
@@ -109,6 +112,12 @@ def part() -> Prepared:
     """Copying inside the arena."""
     a = Secret.random(64)
     return Prepared(secrets=[a], call=lambda: a.part(32, 32))
+
+
+def derive_sha256() -> Prepared:
+    """Hash of a secret and public bytes."""
+    key = Secret.random()
+    return Prepared(secrets=[key], call=lambda: sha256(b"tag", key))
 
 
 def derive_sha512() -> Prepared:
@@ -209,6 +218,12 @@ def bip340_commit() -> Prepared:
     """Round one for Taproot keys."""
     source = bip340.NonceSource()
     return Prepared(call=source.commit)
+
+
+def bip340_nonce_generate() -> Prepared:
+    """NonceGen over secret randomness and a secret extra input."""
+    a, b = Secret.random(), Secret.random()
+    return Prepared(secrets=[a, b], call=lambda: bip340.nonce_generate(a, message=MESSAGE, extra=b))
 
 
 def bip340_sign() -> Prepared:

@@ -420,3 +420,17 @@ def test_a_fault_while_signing_is_not_published(monkeypatch: pytest.MonkeyPatch)
     )
     with pytest.raises(AbortError):
         committee.sign(1)
+
+
+def test_what_a_signer_says_r_is_is_believed_only_if_it_verifies() -> None:
+    """The right R spares the work, a wrong or malformed one changes nothing, and bad shares are still named."""
+    committee = Committee(2, 3, (1, 2))
+    shares = {i: committee.sign(i) for i in (1, 2)}
+    right = committee.aggregate(shares)
+    terms = {"signers": committee.signers, "message": MESSAGE, "nonces": committee.nonces}
+    point = open_session(committee.signers, MESSAGE, aggregate_nonces(committee.nonces)).nonce_point
+    for claimed in (point, SECP256K1.base_mult_public(3), b"", bytes(33), b"\xff" * 33):
+        assert bip340.aggregate(**terms, shares=shares, nonce_point=claimed) == right
+    with pytest.raises(PeerError) as caught:
+        bip340.aggregate(**terms, shares={**shares, 2: shares[1]}, nonce_point=point)
+    assert caught.value.culprits == ("2",)

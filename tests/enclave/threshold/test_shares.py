@@ -225,3 +225,69 @@ def test_zf_key_generation_algebra(group: Group, name: str) -> None:
         joined = shamir.add_all(group, [*received, own.at(i)])
         assert reveal(group, joined).hex() == entry["signing_share"]
         assert vss.public_share(group, total, i).hex() == entry["verifying_share"]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_bad_commitments_among_several_dealers_name_the_dealer(group: Group) -> None:
+    """Whether a point is refused by itself, by the addition or by the subgroup of the sum: its dealer is named."""
+    good = group.base_mult_public(5)
+    for bad in bad_points(group):
+        with pytest.raises(PeerError) as caught:
+            vss.sum_checked(group, {"node-1": [good, good], "node-2": [good, bad], "node-3": [good, good]}, 2)
+        assert (caught.value.code, caught.value.culprits) == ("commitment.invalid", ("node-2",)), bad.hex()
+
+
+def test_parts_outside_the_subgroup_that_cancel_change_nothing() -> None:
+    """Two dealers who both add the point of order two have dealt what they would have dealt without it."""
+    group, order_two = ED25519, bytes.fromhex("ec" + "ff" * 30 + "7f")
+    points = [group.base_mult_public(k) for k in (7, 9)]
+    spoiled = [group.point_add(point, order_two) for point in points]
+    for point in spoiled:
+        with pytest.raises(CallerError):
+            group.validate_point(point)
+    dealings = {"node-1": [spoiled[0]], "node-2": [spoiled[1]]}
+    assert vss.sum_checked(group, dealings, 1) == (group.base_mult_public(16),)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_commitments_that_cancel_are_an_abort(group: Group) -> None:
+    """Valid points whose sum is the identity accuse nobody."""
+    dealings = {"node-1": [group.base_mult_public(5)], "node-2": [group.base_mult_public(group.order - 5)]}
+    with pytest.raises(AbortError):
+        vss.sum_checked(group, dealings, 1)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_points_of_a_polynomial_follow_its_values(group: Group, size: int) -> None:
+    """Values in the exponent, one by one and in a row, are those computed with plain integers."""
+    coefficients = [(k + 3) ** 41 % group.order for k in range(size)]
+    points = [group.base_mult_public(c) for c in coefficients]
+    values = [sum(c * x**m for m, c in enumerate(coefficients)) for x in range(1, 11)]
+    expected = [group.base_mult_public(value) for value in values]
+    assert group.evaluate_points_to(points, 10) == expected
+    assert [group.evaluate_points(points, x) for x in range(1, 11)] == expected
+    assert group.evaluate_points(points, 65_535) == group.base_mult_public(
+        sum(c * 65_535**m for m, c in enumerate(coefficients))
+    )
+    through_zero = [group.base_mult_public(value * x) for x, value in enumerate(values, start=1)]
+    assert [group.evaluate_points(points, x, through_zero=True) for x in range(1, 11)] == through_zero
+
+
+def test_differences_may_vanish_where_no_value_does() -> None:
+    """3 + x(x-1)...(x-5) has no fifth difference at zero, which cannot be multiplied; its values are found."""
+    coefficients = [3, -120, 274, -225, 85, -15, 1]
+    points = [ED25519.base_mult_public(c) for c in coefficients]
+    values = [sum(c * x**m for m, c in enumerate(coefficients)) for x in range(1, 10)]
+    assert ED25519.evaluate_points_to(points, 9) == [ED25519.base_mult_public(value) for value in values]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_weighted_sums_may_pass_through_zero(group: Group) -> None:
+    """3, -3 and 1 times the same share is the share, although the first two cancel; and nothing is an abort."""
+    share = group.scalar_from_public(77)
+    shares = [share.duplicate() for _ in range(3)]
+    with group.weighted_total(shares, (3, group.order - 3, 1)) as total:
+        assert total.same(share)
+    with pytest.raises(AbortError):
+        group.weighted_total(shares[:2], (3, group.order - 3))
