@@ -7,10 +7,12 @@ printed with the command that plays it again.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import pickle
 import select
 import shutil
+import signal
 import sys
 import traceback
 from collections import Counter
@@ -65,7 +67,24 @@ def forked(
     """Play seeds in forks of `cluster`, `jobs` at once, in no particular order; `prepare` runs in each fork first."""
     surroundings.settle()
     running: dict[int, tuple[int, int, bytearray]] = {}
-    waiting = iter(seeds)
+    try:
+        yield from _results(cluster, iter(seeds), running, jobs, prepare, options)
+    finally:
+        # Whoever stops listening early leaves nobody behind.
+        for descriptor, (pid, _, _) in running.items():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(descriptor)
+
+
+def _results(
+    cluster: Cluster,
+    waiting: Iterator[int],
+    running: dict[int, tuple[int, int, bytearray]],
+    jobs: int,
+    prepare: Callable[[], None],
+    options: dict[str, Any],
+) -> Iterator[Result]:
     is_over = False
     while True:
         while not is_over and len(running) < jobs:
@@ -96,9 +115,6 @@ def forked(
 
 
 def _child(cluster: Cluster, seed: int, writing: int, prepare: Callable[[], None], options: dict[str, Any]) -> None:
-    import gc
-    import signal
-
     gc.disable()
     signal.alarm(ALARM_S)
     try:

@@ -45,6 +45,16 @@ def test_fifty_timelines_with_real_cryptography() -> None:
     assert output.rstrip().endswith("sim: 50 timelines, 0 violations")
 
 
+def test_the_witness_protocol_needs_its_numbers() -> None:
+    """With 2q > N + f the worst rollback never succeeds; with q = 1, which rosters refuse, it does."""
+    worst = ("--timelines", "60", "--seed", "1", "--profile", "rollback", "--witness")
+    status, output = _run(*worst, "3", "1", "3")
+    assert status == 0, output
+    status, output = _run(*worst, "1", "1", "3")
+    assert status == 1, output
+    assert "I3: " in output
+
+
 def test_a_seed_plays_the_same_again() -> None:
     """Two processes print the same trace for one seed, and another seed prints another."""
     first, again, other = (_run("--replay", seed)[1] for seed in ("11", "11", "12"))
