@@ -14,7 +14,8 @@ DIRECTORY = Path(__file__).parent / "transcripts"
 
 @pytest.mark.cluster
 @pytest.mark.parametrize(
-    "name", ["keys", "agents", "documents", "sign", "decrypt", "nodes", "audit", "freeze", "budgets", "imports", "renewals"]
+    "name",
+    ["keys", "agents", "documents", "sign", "decrypt", "nodes", "audit", "freeze", "budgets", "imports", "renewals"],
 )
 def test_session(name: str, cluster: RunningCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session's commands print what the transcript says."""
