@@ -38,19 +38,16 @@ _Y_MASK = 2**255 - 1
 _IDENTITY = b"\x01" + bytes(31)
 _SECOND_SPELLINGS = frozenset({b"\x01" + bytes(30) + b"\x80", b"\xec" + b"\xff" * 31})
 """The two points with x = 0, under a sign bit that RFC 8032 section 5.1.3 refuses and libsodium's additions ignore."""
-_SMALL_ORDER = frozenset(
-    bytes.fromhex(point)
-    for point in (
-        "01" + "00" * 31,
-        "ec" + "ff" * 30 + "7f",
-        "00" * 32,
-        "00" * 31 + "80",
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
-    )
+_Y_OF_ORDER_8 = (
+    ("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc", "05", "85"),
+    ("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03", "7a", "fa"),
 )
+_SMALL_ORDER = frozenset(bytes.fromhex(y + top) for y, *tops in _Y_OF_ORDER_8 for top in tops) | {
+    _IDENTITY,
+    b"\xec" + b"\xff" * 30 + b"\x7f",
+    bytes(32),
+    bytes(31) + b"\x80",
+}
 """The eight points whose eightfold is the identity, itself among them."""
 _ZERO = ffi.new("unsigned char[32]")
 _POINT = ffi.typeof("unsigned char[32]")
@@ -189,9 +186,8 @@ class Ed25519Group:
         Raises AbortError on zero.
         """
         out = Secret(SCALAR_BYTES)
-        p = out.p
         with Secret(SCALAR_BYTES) as term:
-            t = term.p
+            p, t = out.p, term.p
             for scalar, weight in zip(scalars, weights, strict=True):
                 lib.crypto_core_ed25519_scalar_mul(t, scalar.p, weight.to_bytes(SCALAR_BYTES, "little"))
                 lib.crypto_core_ed25519_scalar_add(p, p, t)

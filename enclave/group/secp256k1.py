@@ -21,6 +21,7 @@ from enclave.group.secp256k1_raw import (
     PUBKEY_P,
     SCALAR_BYTES,
     both_coordinates,
+    check_digest,
     done,
     encode,
     pointers,
@@ -30,7 +31,6 @@ from enclave.secret import Secret, declassify
 
 __all__ = ["ORDER", "POINT_BYTES", "SCALAR_BYTES", "SECP256K1", "Secp256k1Group"]
 
-DIGEST_BYTES = 32
 SIGNATURE_BYTES = 64
 WIDE_BYTES = 64
 RANDOM_ATTEMPTS_MAX = 8
@@ -49,7 +49,6 @@ _SENTINEL = (-(2**512) % ORDER).to_bytes(SCALAR_BYTES, "big")
 _LENGTH = struct.Struct(">I")
 _RECOVERABLE_P = ffi.typeof("secp256k1_ecdsa_recoverable_signature *")
 _RECOVERABLE_BYTES = ffi.sizeof("secp256k1_ecdsa_recoverable_signature")
-_cast = ffi.cast
 
 
 class Secp256k1Group:
@@ -356,9 +355,9 @@ class Secp256k1Group:
 
         Raises CallerError (`digest.size`), AbortError on an invalid key.
         """
-        _check_digest(digest32)
+        check_digest(digest32)
         out = Secret(_RECOVERABLE_BYTES)
-        signature, key = _cast(_RECOVERABLE_P, out.address), pointers[secret.address]
+        signature, key = ffi.cast(_RECOVERABLE_P, out.address), pointers[secret.address]
         if lib.secp256k1_ecdsa_sign_recoverable(self.context, signature, digest32, key, ffi.NULL, ffi.NULL) != 1:
             raise AbortError("a scalar is zero or not reduced")
         declassify(out)
@@ -368,7 +367,7 @@ class Secp256k1Group:
 
     def ecdsa_recover(self, signature64: bytes, recovery_id: int, digest32: bytes) -> bytes:
         """The public key that made a recoverable signature.  Raises CallerError (`signature.invalid`)."""
-        _check_digest(digest32)
+        check_digest(digest32)
         signature, point = ffi.new("secp256k1_ecdsa_recoverable_signature *"), ffi.new(PUBKEY_P)
         parse = lib.secp256k1_ecdsa_recoverable_signature_parse_compact
         if (
@@ -385,18 +384,13 @@ class Secp256k1Group:
 
         A high s counts as no signature.  Raises CallerError (`point.invalid`, `digest.size`).
         """
-        _check_digest(digest32)
+        check_digest(digest32)
         parsed, signature = self._parse(point), ffi.new("secp256k1_ecdsa_signature *")
         return (
             len(signature64) == SIGNATURE_BYTES
             and lib.secp256k1_ecdsa_signature_parse_compact(self.context, signature, signature64) == 1
             and lib.secp256k1_ecdsa_verify(self.context, signature, digest32, parsed) == 1
         )
-
-
-def _check_digest(digest32: bytes) -> None:
-    if len(digest32) != DIGEST_BYTES:
-        raise CallerError(f"expected a digest of 32 bytes, found {len(digest32)}", code="digest.size")
 
 
 def _invalid() -> CallerError:

@@ -6,12 +6,13 @@ from typing import Any
 
 from coincurve._libsecp256k1 import ffi, lib
 
-from enclave.errors import AbortError
+from enclave.errors import AbortError, CallerError
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """n, the order of the base point (SEC 2 section 2.4.1)."""
 
 SCALAR_BYTES = 32
+DIGEST_BYTES = 32
 POINT_BYTES = 33
 """SEC 1 compressed."""
 
@@ -59,3 +60,9 @@ def both_coordinates(output: Any, x32: Any, y32: Any, _data: Any) -> int:
     ffi.memmove(output, x32, 32)
     ffi.memmove(output + 32, y32, 32)
     return 1
+
+
+def check_digest(digest32: bytes) -> None:
+    """Raises CallerError (`digest.size`) unless it has 32 bytes."""
+    if len(digest32) != DIGEST_BYTES:
+        raise CallerError(f"expected a digest of 32 bytes, found {len(digest32)}", code="digest.size")
