@@ -16,8 +16,8 @@ from kms.directory import Directory
 from kms.errors import ConfigurationError, KmsError
 from kms.events import EventFeed
 from kms.fleet import imports
-from kms.fleet.adoption import keep_adopting
 from kms.fleet.admittance import Admittance
+from kms.fleet.adoption import keep_adopting
 from kms.fleet.attestation import AttestationRelay
 from kms.fleet.ceremonies.conductor import Conductor
 from kms.fleet.ceremonies.schedule import keep_fresh

@@ -318,9 +318,9 @@ class Secp256k1Group:
         self._points[encoded] = parsed
 
     def _times_public(self, k: int, point: bytes) -> Any:
-        return self._multiple(k, self._parse(point))
+        return self._public_multiple(k, self._parse(point))
 
-    def _multiple(self, k: int, parsed: Any) -> Any:
+    def _public_multiple(self, k: int, parsed: Any) -> Any:
         """k * point for a reduced public k, as a point of its own or the same."""
         if k == 1:
             return parsed
@@ -334,7 +334,7 @@ class Secp256k1Group:
         return product
 
     def _summands(self, x: int, parsed: Any) -> list[Any]:
-        return [parsed] * x if x <= ADDITIONS_MAX else [self._multiple(x % ORDER, parsed)]
+        return [parsed] * x if x <= ADDITIONS_MAX else [self._public_multiple(x % ORDER, parsed)]
 
     def _sum(self, points: list[Any]) -> Any:
         total = ffi.new(PUBKEY_P)

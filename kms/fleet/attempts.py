@@ -51,14 +51,18 @@ After two transactions under one nonce, some nodes remember the one and some the
 MOVING = frozenset({"key.epoch", "key.resharing", "ceremony-unresolved"})
 """Codes of nodes whose shares of the key are being renewed, or have been."""
 
-OWN_STATE_EXACT = USED_UP | MOVING | {
-    "internal",
-    "nonce.unknown",
-    "nonce.spent",
-    "key.unknown",
-    "policy.unknown",
-    "request.busy",
-}
+OWN_STATE_EXACT = (
+    USED_UP
+    | MOVING
+    | {
+        "internal",
+        "nonce.unknown",
+        "nonce.spent",
+        "key.unknown",
+        "policy.unknown",
+        "request.busy",
+    }
+)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -127,4 +127,3 @@ async def usable_key(context: Context) -> Key:
             break
     context.gateway.admissions.require_resource(context.caller, key.resource)
     return key
-
