@@ -174,7 +174,7 @@ def check_times(
             raise _time(f"{item.log.slot} decided before it started")
         if heads[name].time < at:
             raise _time(f"the checkpoint of {item.log.slot} is older than its decision")
-        if certificate is not None and outcome.is_allowed and at < certificate.activated_at:
+        if certificate is not None and outcome.is_allowed and at < certificate.activated_at - CLOCKS_S_MAX:
             raise _time("the key was not active yet")
         for heartbeat in item.log.countersignatures:
             if heartbeat.time < at - CLOCKS_S_MAX:

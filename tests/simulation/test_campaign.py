@@ -25,7 +25,7 @@ KINDS = (
 def _run(*arguments: str, module: str = "tests.simulation", timeout_s: float = 900.0) -> tuple[int, str]:
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
-    return done.returncode, done.stdout + done.stderr
+    return done.returncode, done.stderr + done.stdout
 
 
 def test_a_thousand_timelines() -> None:
