@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import subprocess
@@ -151,9 +152,13 @@ async def _listed_workload(cluster: RunningCluster) -> object:
 
 
 def exempt(canary: Canary) -> set[bytes]:
-    """The simulated platform tells a node its sealing keys in hexadecimal over a socket: development only."""
+    """What is no leak: a public constant, and the sealing keys the simulated platform tells in hexadecimal.
+
+    The source of BIP-340 nonces keeps what it hashes in one live row, which begins with the tag's public hash.  The
+    platform's socket is for development only.
+    """
     layout, roster = canary.cluster.dev.layout, canary.cluster.dev.roster
-    found = set()
+    found = {hashlib.sha256(b"BIP0445/nonce").digest()}
     for slot in canary.cluster.dev.slots:
         launch = Launch(mrtd=MEASUREMENT, mrconfigid=roster.configuration)
         platform = machine(Authority.load(layout.authority), slot)
