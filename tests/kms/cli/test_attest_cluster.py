@@ -89,11 +89,12 @@ def test_keys_by_their_certificates(audit: dict[str, Any], key: str) -> None:
 def test_who_must_collude(audit: dict[str, Any]) -> None:
     """Three nodes to misuse or stop the key, counted in failure domains too; the gateway can do neither."""
     rows = {row["to"]: row for row in audit["collusion"]}
-    misuse = next(row for what, row in rows.items() if what.startswith("learn or misuse") and "threshold" in what)
-    stop = next(row for what, row in rows.items() if what.startswith("stop") and "threshold" in what)
-    assert misuse["takes"] == "3 of 5 nodes"
-    assert stop["takes"] == "3 of 5 nodes (3 are needed)"
-    assert "provider" in misuse["at_least"]
+    misuse = [row for what, row in rows.items() if what.startswith("learn or misuse") and "threshold" in what]
+    stop = [row for what, row in rows.items() if what.startswith("stop") and "threshold" in what]
+    # Other tests of the session may have made keys of other thresholds in the same cluster.
+    assert "3 of 5 nodes" in [row["takes"] for row in misuse]
+    assert "3 of 5 nodes (3 are needed)" in [row["takes"] for row in stop]
+    assert all("provider" in row["at_least"] for row in misuse)
     assert next(row for what, row in rows.items() if "gateway" in what)["takes"].startswith("impossible")
 
 
